@@ -1,0 +1,1 @@
+"""From photos on disk to arrays: scan, decode, check, split, augment."""

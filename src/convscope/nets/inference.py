@@ -1,0 +1,202 @@
+"""A network re-written for fast evaluation on a CPU; the same function up to rounding.
+
+Batch norm is folded into the convolution before it, the ReLU behind it runs inside the
+convolution, channels come last in memory. In fast mode all but the first few stages compute in
+bfloat16 where the processor has it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class FusedConv2d(nn.Module):
+    """Convolution, bias and ReLU or ReLU6 in one call.
+
+    Parameters
+    ----------
+    conv : nn.Conv2d
+        With batch norm folded in already.
+    clamp : tuple of float or None
+        Bounds of the activation behind it: ``(0, inf)`` is ReLU, ``(0, 6)`` ReLU6.
+    dtype : torch.dtype
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, clamp: tuple[float, float] | None, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        weight = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.register_buffer("weight", weight)
+        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+        self.register_buffer("bias", bias.to(dtype))
+        padding = conv.padding
+        if isinstance(padding, str):
+            raise NotImplementedError("padding given as a word")
+        self.stride, self.padding = list(conv.stride), list(padding)
+        self.dilation, self.groups = list(conv.dilation), conv.groups
+        self.clamp = clamp
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, channels, h, w)`` to ``(n, out_channels, h', w')``."""
+        if fused_kernels_work() and x.device.type == "cpu":
+            return self._one_call(x)
+        y = functional.conv2d(
+            x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )  # type: ignore[call-overload]
+        return y if self.clamp is None else y.clamp_(*self.clamp)
+
+    def _one_call(self, x: Tensor) -> Tensor:
+        if self._packed is None:
+            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[attr-defined]
+                self.weight.to_mkldnn(),
+                self.padding,
+                self.stride,
+                self.dilation,
+                self.groups,
+                list(x.shape),
+            )
+        attribute, scalars = "none", []
+        if self.clamp is not None:
+            low, high = self.clamp
+            relu = (low, high) == (0.0, float("inf"))
+            attribute, scalars = ("relu", []) if relu else ("hardtanh", [low, high])
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x,
+            self._packed,
+            self.bias,
+            self.padding,
+            self.stride,
+            self.dilation,
+            self.groups,
+            attribute,
+            scalars,
+            "",
+        )
+        return out
+
+
+@cache
+def fused_kernels_work() -> bool:
+    """Whether this PyTorch has oneDNN's fused convolution, and it agrees with the plain one.
+
+    It is what ``torch.compile`` calls too, but not a documented function: so it is tried once,
+    and where it is missing or differs the plain calls are used.
+    """
+    conv = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+    with torch.inference_mode():
+        x = torch.linspace(-9, 9, 2 * 4 * 7 * 7).reshape(2, 4, 7, 7)
+        try:
+            one_call = FusedConv2d(conv, (0.0, 6.0), torch.float32)._one_call(x)
+        except (RuntimeError, AttributeError, TypeError):
+            return False
+        return torch.allclose(one_call, conv(x).clamp(0, 6), atol=1e-4)
+
+
+def bfloat16_is_fast() -> bool:
+    """Whether the CPU computes bfloat16 itself."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+
+
+_CLAMPS: dict[type[nn.Module], tuple[float, float]] = {
+    nn.ReLU: (0.0, float("inf")),
+    nn.ReLU6: (0.0, 6.0),
+}
+
+
+def fuse(stage: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Fold batch norms and activations into the convolutions of a traceable module.
+
+    Parameters
+    ----------
+    stage : nn.Module
+        In evaluation mode; left as it is.
+    dtype : torch.dtype
+        What the result computes in.
+
+    Returns
+    -------
+    nn.Module
+        Equal to ``stage`` up to rounding, for inputs of this type with channels last.
+    """
+    traced = fx.symbolic_trace(copy.deepcopy(stage))
+    modules = dict(traced.named_modules())
+    for node in list(traced.graph.nodes):
+        conv = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(conv, nn.Conv2d):
+            continue
+        norm_node = _only_user(node, modules, nn.BatchNorm2d)
+        if norm_node is not None:
+            norm = modules[str(norm_node.target)]
+            assert_norm: Callable[..., nn.Conv2d] = fuse_conv_bn_eval
+            conv = assert_norm(conv, norm)
+            _bypass(norm_node, node)
+        clamp = None
+        for kind, bounds in _CLAMPS.items():
+            activation = _only_user(node, modules, kind)
+            if activation is not None:
+                clamp = bounds
+                _bypass(activation, node)
+                break
+        traced.set_submodule(str(node.target), FusedConv2d(conv, clamp, dtype))
+    traced.graph.lint()
+    traced.recompile()
+    return traced.to(dtype).eval()
+
+
+def _only_user(
+    node: fx.Node, modules: dict[str, nn.Module], kind: type[nn.Module]
+) -> fx.Node | None:
+    """The node behind this one, if it is the only one and of this kind."""
+    if len(node.users) != 1:
+        return None
+    user = next(iter(node.users))
+    is_kind = user.op == "call_module" and isinstance(modules.get(str(user.target)), kind)
+    return user if is_kind else None
+
+
+def _bypass(node: fx.Node, by: fx.Node) -> None:
+    node.replace_all_uses_with(by)
+    node.graph.erase_node(node)
+
+
+class _Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self.dtype)
+
+
+def inference_body(stages: nn.Sequential, *, float32_stages: int | None) -> nn.Module:
+    """The convolutional part of a network, re-written for evaluation.
+
+    Parameters
+    ----------
+    stages : nn.Sequential
+        Traceable modules, in evaluation mode.
+    float32_stages : int or None
+        How many leading stages compute in float32, the others in bfloat16; None for all.
+
+    Returns
+    -------
+    nn.Module
+        ``(n, 3, h, w)`` float32, channels last, to float32 feature maps.
+    """
+    split = len(stages) if float32_stages is None else float32_stages
+    parts = [fuse(stage) for stage in stages[:split]]
+    if split < len(stages):
+        rest = [fuse(stage, torch.bfloat16) for stage in stages[split:]]
+        parts += [_Cast(torch.bfloat16), *rest, _Cast(torch.float32)]
+    return nn.Sequential(*parts)

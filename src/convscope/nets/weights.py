@@ -1,0 +1,176 @@
+"""Pre-trained weights: found, verified, read without running anything, fitted to a network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from convscope.errors import ConvscopeError, InputError
+from convscope.nets.catalog import NetSpec
+
+HEAD_PREFIX = "classifier."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight file, read.
+
+    Attributes
+    ----------
+    source : str
+        The file's name.
+    sha256 : str
+        Of the file.
+    tensors : mapping of str to Tensor
+    """
+
+    source: str
+    sha256: str
+    tensors: Mapping[str, Tensor]
+
+
+def cache_folder() -> Path:
+    """Where published weights are kept: ``CONVSCOPE_CACHE``, else the platform's cache folder."""
+    chosen = os.environ.get("CONVSCOPE_CACHE")
+    return Path(chosen) if chosen else user_cache_path("convscope")
+
+
+def find_weights(wanted: str, spec: NetSpec, *, download: bool = True) -> Path | None:
+    """The file behind ``--weights``.
+
+    Parameters
+    ----------
+    wanted : str
+        ``published``, ``none`` or a file.
+    spec : NetSpec
+    download : bool
+        Whether published weights that are not in the cache folder may be fetched.
+
+    Returns
+    -------
+    Path or None
+        None for ``none``, and for published weights that are neither there nor to be fetched.
+
+    Raises
+    ------
+    InputError
+        No such file, no such choice.
+    ConvscopeError
+        Published weights that cannot be had.
+    """
+    if wanted == "none":
+        return None
+    if wanted == "builtin":
+        raise InputError(
+            "--weights builtin is not there yet. Allowed: published, none, or a file "
+            "(.safetensors or .pth)."
+        )
+    if wanted != "published":
+        file = Path(wanted)
+        if not file.is_file():
+            raise InputError(
+                f"--weights {wanted}: no such file. Allowed: published, none, or a file "
+                "(.safetensors or .pth)."
+            )
+        return file
+    if spec.published is None:
+        return None
+    file = cache_folder() / spec.published.file_name
+    if not file.exists():
+        if not download:
+            return None
+        _download(spec, file)
+    return file
+
+
+def _download(spec: NetSpec, file: Path) -> None:
+    assert_published = spec.published
+    if assert_published is None:
+        raise InputError(f"No published weights for {spec.name}. Use --weights none or a file.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Writes to a temporary name, checks the hash, then renames.
+        torch.hub.download_url_to_file(
+            assert_published.url, str(file), hash_prefix=assert_published.sha256_prefix
+        )
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ConvscopeError(
+            f"The published weights of {spec.name} could not be fetched from "
+            f"{assert_published.url} ({reason}). Fetch that file elsewhere and put it at {file}, "
+            "name it with --weights FILE, or go without: --strategy cnn."
+        ) from None
+
+
+def read_weights(file: Path) -> Weights:
+    """Read a ``.safetensors`` or ``.pth`` file; no code in it can run.
+
+    A ``.pth`` may hold the tensors directly or under ``state_dict``; a ``module.`` in front of
+    every name (left by data-parallel training) is dropped.
+
+    Raises
+    ------
+    InputError
+        If the file is neither, or broken.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            content: object = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        sha256 = _sha256(file)
+    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{file} cannot be read as weights: {first} "
+            "Expected .safetensors, or a .pth that holds tensors only."
+        ) from None
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise InputError(f"{file} holds no plain table of tensors.")
+    tensors = {str(name).removeprefix("module."): value for name, value in content.items()}
+    return Weights(file.name, sha256, tensors)
+
+
+def load_body(net: nn.Module, weights: Weights) -> None:
+    """Put the weights of everything but the classifier into a network.
+
+    Raises
+    ------
+    InputError
+        If names or shapes do not fit.
+    """
+    wanted = {k: v for k, v in net.state_dict().items() if not k.startswith(HEAD_PREFIX)}
+    given = {k: v for k, v in weights.tensors.items() if not k.startswith(HEAD_PREFIX)}
+    # Counts of batches seen; older files lack them and evaluation never reads them.
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    extra = [k for k in given if k not in wanted]
+    shapes = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
+    for what, names in (
+        ("lacks", missing),
+        ("has unknown", extra),
+        ("has another shape of", shapes),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(
+                f"{weights.source} does not fit the network: it {what} {names[0]}{more}."
+            )
+    net.load_state_dict({**net.state_dict(), **given})
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,215 @@
+"""The learning curves of a network, or the selection curve of a simple classifier."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.report.chart import Chart, Series, line_chart
+from convscope.report.words import amount, finite, number, percent, short
+
+_COLUMNS = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the section on training shows.
+
+    Attributes
+    ----------
+    heading : str
+    intro : str
+        What the curves say, for somebody who has never seen one.
+    charts : tuple of Chart
+    columns : tuple of str
+        Headings of the table behind the charts.
+    rows : tuple of tuple of str
+    chosen : int or None
+        Index into ``rows``.
+    """
+
+    heading: str
+    intro: str
+    charts: tuple[Chart, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    chosen: int | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of ``epochs.csv``."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    valid_loss: float | None
+    valid_accuracy: float | None
+    learning_rate: float | None
+
+
+def read_epochs(path: Path) -> tuple[Epoch, ...]:
+    """Read ``epochs.csv``; empty where there is none. A field that is no number is None."""
+    if not path.exists():
+        return ()
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = []
+    for i, row in enumerate(rows):
+        named = _float(row.get("epoch"))
+        epochs.append(
+            Epoch(i + 1 if named is None else int(named), *(_float(row.get(k)) for k in _COLUMNS))
+        )
+    # A second phase of training may count from 1 again; curves need a rising x.
+    rising = all(a.epoch < b.epoch for a, b in zip(epochs, epochs[1:], strict=False))
+    if rising:
+        return tuple(epochs)
+    return tuple(
+        Epoch(
+            i + 1, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy, e.learning_rate
+        )
+        for i, e in enumerate(epochs)
+    )
+
+
+def curves(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
+    """Choose and lay out the curves: epochs where there are some, else the values of C tried."""
+    if epochs:
+        return _learning(epochs, training)
+    tried = [row for row in training.get("C_tried") or () if (finite(row.get("C")) or 0) > 0]
+    if tried:
+        return _selection(tried, training)
+    return Curves(
+        heading="Training",
+        intro="No network was trained step by step in this run, so there is no learning curve.",
+    )
+
+
+def best_epoch(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> int | None:
+    """Give the index of the epoch that was kept: as training says, else least validation loss."""
+    said = training.get("best_epoch")
+    for i, row in enumerate(epochs):
+        if said is not None and row.epoch == said:
+            return i
+    losses = [(row.valid_loss, i) for i, row in enumerate(epochs) if row.valid_loss is not None]
+    return min(losses)[1] if losses else None
+
+
+def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
+    x = [float(row.epoch) for row in epochs]
+    best = best_epoch(epochs, training)
+    charts = (
+        line_chart(
+            "Loss (lower is better)",
+            "epoch",
+            x,
+            (
+                Series("training", "train", tuple(row.train_loss for row in epochs)),
+                Series("validation", "valid", tuple(row.valid_loss for row in epochs)),
+            ),
+            x_word="epoch",
+            mark=best,
+            mark_label="kept",
+        ),
+        line_chart(
+            "Photos named rightly",
+            "epoch",
+            x,
+            (
+                Series("training", "train", tuple(row.train_accuracy for row in epochs)),
+                Series("validation", "valid", tuple(row.valid_accuracy for row in epochs)),
+            ),
+            x_word="epoch",
+            as_percent=True,
+            mark=best,
+            mark_label="kept",
+        ),
+    )
+    kept = "" if best is None else f" The network of epoch {epochs[best].epoch} was kept."
+    return Curves(
+        heading="How training went",
+        intro=(
+            f"The network saw the training photos {amount(len(epochs), 'time')} (epochs).{kept} "
+            "Where the training line goes on improving and the validation line does not, "
+            "the network learns the training photos by heart."
+        ),
+        charts=tuple(chart for chart in charts if chart is not None),
+        columns=(
+            "Epoch",
+            "Training loss",
+            "Validation loss",
+            "Training accuracy",
+            "Validation accuracy",
+            "Learning rate",
+        ),
+        rows=tuple(
+            (
+                str(row.epoch),
+                number(row.train_loss),
+                number(row.valid_loss),
+                percent(row.train_accuracy),
+                percent(row.valid_accuracy),
+                "–" if row.learning_rate is None else short(row.learning_rate),
+            )
+            for row in epochs
+        ),
+        chosen=best,
+    )
+
+
+def _selection(tried: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> Curves:
+    rows = sorted(tried, key=lambda row: float(row["C"]))
+    x = [float(row["C"]) for row in rows]
+    loss = tuple(finite(row.get("valid_log_loss")) for row in rows)
+    accuracy = tuple(finite(row.get("valid_accuracy")) for row in rows)
+    kept = finite(training.get("C"))
+    best = x.index(kept) if kept in x else None
+    charts = (
+        line_chart(
+            "Log loss on validation photos (lower is better)",
+            "C (follows the photos more closely →)",
+            x,
+            (Series("validation", "valid", loss),),
+            x_word="C",
+            log_x=True,
+            mark=best,
+            mark_label="kept",
+        ),
+        line_chart(
+            "Validation photos named rightly",
+            "C (follows the photos more closely →)",
+            x,
+            (Series("validation", "valid", accuracy),),
+            x_word="C",
+            log_x=True,
+            as_percent=True,
+            mark=best,
+            mark_label="kept",
+        ),
+    )
+    head = str(training.get("head") or "the classifier")
+    chosen = "" if best is None else f" C = {short(x[best])} was kept."
+    return Curves(
+        heading="How the classifier was chosen",
+        intro=(
+            f"The network's features stayed as they were; {head} on top of them was fitted with "
+            f"{amount(len(rows), 'value')} of C, which says how closely it may follow the "
+            f"training photos (a large C holds it back less).{chosen}"
+        ),
+        charts=tuple(chart for chart in charts if chart is not None),
+        columns=("C", "Validation log loss", "Validation accuracy"),
+        rows=tuple(
+            (short(c), number(a), percent(b)) for c, a, b in zip(x, loss, accuracy, strict=True)
+        ),
+        chosen=best,
+    )
+
+
+def _float(text: str | None) -> float | None:
+    try:
+        return finite(float(text or ""))
+    except ValueError:
+        return None

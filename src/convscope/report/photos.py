@@ -1,0 +1,69 @@
+"""Small copies of photos, as text that a page can hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from PIL import Image
+
+from convscope.data.images import open_photo
+from convscope.errors import PhotoError
+
+SMALL, LARGE = 112, 160
+QUALITY = 75
+# The page stays under 15 MB: this for photos, the rest for a matrix of 100 classes.
+MAX_CHARACTERS = 12_000_000
+
+
+def thumbnail(path: Path, side: int) -> str | None:
+    """Give a photo as a ``data:`` URI of a JPEG whose longest side is at most ``side``.
+
+    None where there is no such file any more, or it cannot be read: a page without one photo is
+    better than no page.
+    """
+    try:
+        image = open_photo(path, at_least=side)
+    except (PhotoError, OSError):
+        return None
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def embed(
+    root: Path,
+    paths: Iterable[tuple[int, str]],
+    large: frozenset[int],
+    max_characters: int = MAX_CHARACTERS,
+) -> Mapping[int, str | None]:
+    """Make the small copies, most telling first, until the page is full.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that the paths are relative to.
+    paths : iterable of (int, str)
+        Key and path, in order of importance.
+    large : frozenset of int
+        Keys of photos that are shown larger.
+    max_characters : int
+        Together, the copies take no more than this.
+
+    Returns
+    -------
+    mapping of int to (str or None)
+        The copy, None for a photo that cannot be read; a key that is not in it found no room.
+    """
+    copies: dict[int, str | None] = {}
+    used = 0
+    for key, path in paths:
+        copy = thumbnail(root / path, LARGE if key in large else SMALL)
+        used += len(copy or "")
+        if used > max_characters:
+            break
+        copies[key] = copy
+    return copies
