@@ -1,3 +1,60 @@
-"""convscope: train an image classifier from a few hundred photos, and see what it looks at."""
+"""Train an image classifier from a few hundred photos, and see what it looks at.
+
+The command line and these functions do the same things:
+
+>>> from convscope import FitOptions, check, fit, predict
+>>> run = fit("photos", "my-run", FitOptions(strategy="cnn", seed=1))  # doctest: +SKIP
+>>> [row.label for row in predict(run, ["new.jpg"])]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convscope.data.checks import check
+    from convscope.errors import ConvscopeError, InputError
+    from convscope.fitting import fit
+    from convscope.options import FitOptions
+    from convscope.predicting import predict
+    from convscope.progress import Progress
+    from convscope.report import build_report
+    from convscope.run import Run
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConvscopeError",
+    "FitOptions",
+    "InputError",
+    "Progress",
+    "Run",
+    "build_report",
+    "check",
+    "fit",
+    "predict",
+]
+
+# Name -> module: imported when first used, because PyTorch takes a second to load.
+_HOMES = {
+    "ConvscopeError": "convscope.errors",
+    "FitOptions": "convscope.options",
+    "InputError": "convscope.errors",
+    "Progress": "convscope.progress",
+    "Run": "convscope.run",
+    "build_report": "convscope.report",
+    "check": "convscope.data.checks",
+    "fit": "convscope.fitting",
+    "predict": "convscope.predicting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'convscope' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from convscope.errors import unknown_name
@@ -115,3 +116,10 @@ def net_spec(name: str) -> NetSpec:
     if name not in NETS:
         raise unknown_name("net", name, NETS)
     return NETS[name]
+
+
+def build_net(spec: NetSpec, num_classes: int, seed: int) -> nn.Module:
+    """Build a network whose initial weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return spec.build(num_classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ class FcNN(nn.Module):
         super().__init__()
         widths = [3 * INPUT_SIZE * INPUT_SIZE, 400, 500, 200]
         layers: list[nn.Module] = [nn.Flatten()]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [
                 nn.Linear(before, after),
                 nn.BatchNorm1d(after),

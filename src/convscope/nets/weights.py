@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, InputError
-from convscope.nets.catalog import NetSpec
+from convscope.nets.catalog import NetSpec, PublishedWeights
+from convscope.progress import Progress
 
 HEAD_PREFIX = "classifier."
+_ALLOWED = "published, none, or a file (.safetensors or .pth)"
+# Seconds without a byte.
+_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True)
@@ -46,71 +51,64 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else user_cache_path("convscope")
 
 
-def find_weights(wanted: str, spec: NetSpec, *, download: bool = True) -> Path | None:
-    """The file behind ``--weights``.
+def find_weights(wanted: str, spec: NetSpec, *, progress: Progress | None = None) -> Path | None:
+    """The file behind ``--weights``; published weights are fetched once into the cache folder.
 
     Parameters
     ----------
     wanted : str
         ``published``, ``none`` or a file.
     spec : NetSpec
-    download : bool
-        Whether published weights that are not in the cache folder may be fetched.
+    progress : Progress, optional
 
     Returns
     -------
     Path or None
-        None for ``none``, and for published weights that are neither there nor to be fetched.
+        None for ``none``.
 
     Raises
     ------
     InputError
-        No such file, no such choice.
+        No such file, no such choice, no published weights for this network.
     ConvscopeError
-        Published weights that cannot be had.
+        Published weights that cannot be fetched.
     """
     if wanted == "none":
         return None
     if wanted == "builtin":
-        raise InputError(
-            "--weights builtin is not there yet. Allowed: published, none, or a file "
-            "(.safetensors or .pth)."
-        )
+        raise InputError(f"--weights builtin is not there yet. Allowed: {_ALLOWED}.")
     if wanted != "published":
         file = Path(wanted)
         if not file.is_file():
-            raise InputError(
-                f"--weights {wanted}: no such file. Allowed: published, none, or a file "
-                "(.safetensors or .pth)."
-            )
+            raise InputError(f"--weights {wanted}: no such file. Allowed: {_ALLOWED}.")
         return file
     if spec.published is None:
-        return None
+        raise InputError(f"No published weights for {spec.name}. Use --weights none or a file.")
     file = cache_folder() / spec.published.file_name
     if not file.exists():
-        if not download:
-            return None
-        _download(spec, file)
+        _fetch(spec.name, spec.published, file, progress or Progress())
     return file
 
 
-def _download(spec: NetSpec, file: Path) -> None:
-    assert_published = spec.published
-    if assert_published is None:
-        raise InputError(f"No published weights for {spec.name}. Use --weights none or a file.")
+def _fetch(net: str, published: PublishedWeights, file: Path, progress: Progress) -> None:
+    progress.say(f"fetching {published.url} ({published.licence})")
+    waiting = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # Writes to a temporary name, checks the hash, then renames.
         torch.hub.download_url_to_file(
-            assert_published.url, str(file), hash_prefix=assert_published.sha256_prefix
+            published.url, str(file), hash_prefix=published.sha256_prefix, progress=False
         )
     except (URLError, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
         raise ConvscopeError(
-            f"The published weights of {spec.name} could not be fetched from "
-            f"{assert_published.url} ({reason}). Fetch that file elsewhere and put it at {file}, "
-            "name it with --weights FILE, or go without: --strategy cnn."
+            f"The published weights of {net} could not be fetched from {published.url} ({reason}). "
+            f"Fetch that file elsewhere and put it at {file}, name it with --weights FILE, or go "
+            "without: --strategy cnn."
         ) from None
+    finally:
+        socket.setdefaulttimeout(waiting)
 
 
 def read_weights(file: Path) -> Weights:

@@ -1,0 +1,39 @@
+"""What a strategy hands back: a trained network and what it says of every photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from convscope.data.dataset import Dataset
+from convscope.run import PrecisionInfo, WeightsInfo
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier before calibration.
+
+    Attributes
+    ----------
+    net : nn.Module
+        Trained, complete.
+    dataset : Dataset
+    logits : numpy.ndarray
+        float32 ``(n, classes)``, one row per photo of ``dataset.table``.
+    precision : PrecisionInfo
+    weights : WeightsInfo or None
+    augment : dict or None
+    training : dict
+        What training chose, JSON values.
+    """
+
+    net: nn.Module
+    dataset: Dataset
+    logits: np.ndarray
+    precision: PrecisionInfo
+    weights: WeightsInfo | None
+    augment: dict[str, Any] | None
+    training: dict[str, Any]

@@ -1,0 +1,59 @@
+"""What can be asked of a fit, checked before anything starts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from convscope.errors import InputError, unknown_name
+
+Strategy = Literal["auto", "fcnn", "cnn", "features"]
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
+# From the contract of the command line, for later: asked for now, they get an answer.
+_LATER = ("finetune",)
+
+
+class FitOptions(BaseModel):
+    """What is asked of a fit; None leaves the choice to convscope.
+
+    >>> FitOptions(strategy="cnn", epochs=20).epochs
+    20
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: Strategy = "auto"
+    net: str | None = Field(None, description="a name of the catalogue")
+    weights: str = Field("published", description="published, none, or a file")
+    augment: str | None = Field(None, description="standard or none")
+    epochs: int | None = Field(None, ge=1, le=100_000)
+    precision: Literal["fast", "exact"] = "fast"
+    seed: int = Field(0, ge=0, lt=2**31)
+
+
+def fit_options(asked: dict[str, Any]) -> FitOptions:
+    """Validate; every fault in one :class:`InputError`.
+
+    >>> fit_options({"strategy": "cnn", "epochs": 0})
+    Traceback (most recent call last):
+    convscope.errors.InputError: epochs: input should be greater than or equal to 1. Received: 0.
+    """
+    strategy = asked.get("strategy", "auto")
+    if strategy in _LATER:
+        raise InputError(f"Strategy '{strategy}' is not there yet. Allowed: {_names()}.")
+    if strategy not in STRATEGIES:
+        raise unknown_name("strategy", str(strategy), STRATEGIES)
+    try:
+        return FitOptions(**asked)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'][0].lower()}{fault['msg'][1:]}. "
+            f"Received: {fault['input']!r}."
+            for fault in error.errors()
+        ]
+        raise InputError(" ".join(faults)) from None
+
+
+def _names() -> str:
+    return ", ".join(STRATEGIES)

@@ -1,0 +1,162 @@
+"""``predict``: a Run folder and photos to labels and probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from convscope.calibration import probabilities
+from convscope.data.folder import photos_in
+from convscope.data.survey import DecodeSpec
+from convscope.errors import InputError
+from convscope.nets.catalog import NetSpec, net_spec
+from convscope.nets.inference import network_logits
+from convscope.progress import Progress
+from convscope.run import Run, RunInfo
+from convscope.transfer.features import Backbone
+from convscope.transfer.heads import last_linear
+from convscope.transfer.push import push
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is said of one file.
+
+    Attributes
+    ----------
+    path : str
+    label : str or None
+        None for a file that could not be used.
+    probabilities : dict
+        Class -> probability; empty for a file that could not be used.
+    error : str or None
+        Why not.
+    """
+
+    path: str
+    label: str | None
+    probabilities: dict[str, float]
+    error: str | None = None
+
+    @property
+    def probability(self) -> float | None:
+        """Of the label."""
+        return None if self.label is None else self.probabilities[self.label]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``convscope predict --json`` prints it."""
+        if self.error is not None:
+            return {"path": self.path, "error": self.error}
+        return {
+            "path": self.path,
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+        }
+
+
+def predict(
+    run: Run | Path | str,
+    photos: Sequence[Path | str],
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Prediction]:
+    """Name photos with a trained classifier.
+
+    Parameters
+    ----------
+    run : Run or path
+    photos : sequence of path
+        Files, and folders that are searched for photos. A file that cannot be used gives a
+        prediction with an error, and the others go on.
+    workers : int, optional
+        Decoding processes, default one per core.
+    progress : Progress, optional
+
+    Yields
+    ------
+    Prediction
+        In the order of ``photos``; within a folder, by name.
+
+    Raises
+    ------
+    InputError
+        If the run cannot be read, or a folder holds no photos.
+    """
+    run = run if isinstance(run, Run) else Run(Path(run))
+    info = run.info()
+    forward = classifier(run, info)
+    files = _list(photos)
+    decode = DecodeSpec(info.input.resize, info.input.size, fast=info.precision.mode == "fast")
+    with (progress or Progress()).task("predicting", len(files), "photos") as advance:
+        for chunk, logits in push(files, decode, forward, workers=workers):
+            shares = probabilities(logits, info.temperature)
+            for row, fact, share in zip(chunk.rows, chunk.facts, shares, strict=True):
+                path = str(files[row])
+                if fact.usable:
+                    by_class = dict(zip(info.classes, map(float, share), strict=True))
+                    yield Prediction(path, info.classes[int(share.argmax())], by_class)
+                else:
+                    yield Prediction(path, None, {}, fact.error)
+            advance(len(chunk.rows))
+
+
+def classifier(run: Run, info: RunInfo) -> Callable[[np.ndarray], np.ndarray]:
+    """The network of a run as a function: uint8 ``(n, size, size, 3)`` to logits.
+
+    Raises
+    ------
+    InputError
+        If ``model.safetensors`` is missing, broken or not the one that the run was tested with.
+    """
+    spec = net_spec(info.net)
+    net = spec.build(len(info.classes))
+    try:
+        content = run.model_path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != info.model_sha256:
+            raise InputError(
+                f"{run.model_path} is not the model that this run was tested with (its SHA-256 "
+                "differs from run.json). Fit again."
+            )
+        net.load_state_dict(load(content))
+    except OSError as error:
+        raise InputError(f"{run.model_path} cannot be read: {error.strerror}.") from None
+    except (SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{run.model_path} does not fit net {info.net}: {first}") from None
+    net.eval()
+    if info.strategy != "features":
+        return network_logits(net, info.input.mean, info.input.std)
+    return _head_on_backbone(net, spec, info)
+
+
+def _head_on_backbone(
+    net: torch.nn.Module, spec: NetSpec, info: RunInfo
+) -> Callable[[np.ndarray], np.ndarray]:
+    """As the run was fitted: features in its precision, then the head."""
+    backbone = Backbone(net, spec, info.precision)
+    head = last_linear(net)
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    return lambda photos: np.asarray(backbone(photos) @ weight.T + bias, np.float32)
+
+
+def _list(photos: Sequence[Path | str]) -> list[Path]:
+    files: list[Path] = []
+    for photo in map(Path, photos):
+        if photo.is_dir():
+            found, _ = photos_in(photo)
+            if not found:
+                raise InputError(f"{photo} holds no photos.")
+            files.extend(photo / name for name in found)
+        else:
+            files.append(photo)
+    return files

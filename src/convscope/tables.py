@@ -1,0 +1,116 @@
+"""What the commands print: tables for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from convscope.data.checks import KINDS, CheckReport
+from convscope.predicting import Prediction
+from convscope.run import Run
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def print_json(content: Any, stream: IO[str]) -> None:
+    """One JSON document; text that is not valid UTF-8 (old file names) is escaped."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    stream.write(text.encode("utf-8", errors="backslashreplace").decode("utf-8") + "\n")
+
+
+def print_check(report: CheckReport, console: Console) -> None:
+    """Photos per class and split, then every problem by kind."""
+    console.print(_counts(report))
+    for kind in KINDS:
+        rows = [finding for finding in report.findings if finding.kind == kind]
+        if not rows:
+            continue
+        severity, meaning = KINDS[kind]
+        heading = Text(f"\n{kind.replace('_', ' ')} ({len(rows)})", style=_STYLES[severity])
+        console.print(heading.append(f"  {meaning}", style="default"))
+        for finding in rows:
+            where = f"{finding.path}: " if finding.path else ""
+            others = f" [{', '.join(finding.other)}]" if len(finding.other) > 1 else ""
+            console.print(_plain(f"  {where}{finding.detail}{others}"), soft_wrap=True)
+    severities: Counter[str] = Counter(finding.severity for finding in report.findings)
+    said = [_amount(severities[name], name) for name in _STYLES if severities[name]]
+    console.print(f"\n{report.photos:,} usable photos; {', '.join(said) or 'no problems found'}.")
+
+
+def _counts(report: CheckReport) -> Table:
+    table = Table(title="usable photos")
+    table.add_column("class")
+    for split in report.counts:
+        table.add_column(split, justify="right")
+    classes = next(iter(report.counts.values()), {})
+    for label in classes:
+        row = [f"{report.counts[split][label]:,}" for split in report.counts]
+        table.add_row(_plain(label), *row)
+    return table
+
+
+def print_scores(run: Run, console: Console) -> None:
+    """The figures of a run that matter most, and where its page is."""
+    metrics = run.metrics()
+    table = Table(title=f"{metrics['strategy']}, {metrics['net']}, {metrics['seconds']:.0f} s")
+    for name in ("split", "photos", "accuracy", "95 % interval", "log loss", "ece"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for name, split in metrics["splits"].items():
+        low, high = split["accuracy_95"]
+        table.add_row(
+            name, f"{split['n']:,}", f"{split['accuracy']:.3f}", f"{low:.3f}-{high:.3f}",
+            f"{split['log_loss']:.3f}", f"{split['ece']:.3f}",
+        )  # fmt: skip
+    console.print(table)
+    baseline = metrics["majority_baseline"]
+    if baseline["accuracy"] is not None:
+        console.print(
+            _plain(
+                f"Always naming '{baseline['class']}' would reach {baseline['accuracy']:.3f} "
+                "on the test photos."
+            )
+        )
+    console.print(_plain(f"report: {run.report_path}"), soft_wrap=True)
+
+
+def print_predictions(rows: Iterable[Prediction], console: Console) -> None:
+    """Path, label, probability, and the second choice."""
+    table = Table()
+    table.add_column("photo", overflow="fold")
+    table.add_column("label", overflow="fold")
+    table.add_column("probability", justify="right")
+    table.add_column("next", overflow="fold")
+    for row in rows:
+        if row.label is None:
+            table.add_row(_plain(row.path), Text("-"), "", _plain(row.error or ""))
+            continue
+        ranked = sorted(row.probabilities.items(), key=lambda item: -item[1])
+        second = f"{ranked[1][0]} {ranked[1][1]:.3f}"
+        table.add_row(_plain(row.path), _plain(row.label), f"{row.probability:.3f}", _plain(second))
+    console.print(table)
+
+
+def print_csv(rows: Iterable[Prediction], classes: Sequence[str], stream: IO[str]) -> None:
+    """One line per photo: path, label, probability, error, then one column per class."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["path", "label", "probability", "error", *(f"p_{c}" for c in classes)])
+    for row in rows:
+        shares = [row.probabilities.get(name, "") for name in classes]
+        path = row.path.encode("utf-8", errors="backslashreplace").decode("utf-8")
+        writer.writerow([path, row.label or "", row.probability or "", row.error or "", *shares])
+
+
+def _amount(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _plain(text: str) -> Text:
+    """Text that Rich must not read as markup; bytes that are no text are escaped."""
+    return Text(text.encode("utf-8", errors="backslashreplace").decode("utf-8"))

@@ -1,0 +1,109 @@
+"""What is written and shown while a network trains."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+
+from convscope.files import write_bytes
+
+COLUMNS = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+    "learning_rate",
+    "seconds",
+)
+
+
+class History(pl.Callback):
+    """One row per epoch, kept in the checkpoint and written as CSV after every epoch.
+
+    Parameters
+    ----------
+    file : Path
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rows: list[dict[str, float]] = []
+        self._started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.rows = list(state_dict["rows"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row."""
+        measured = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {name: measured[name] for name in COLUMNS if name in measured}
+        row["epoch"] = trainer.current_epoch + 1
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["seconds"] = round(time.perf_counter() - self._started, 3)
+        self.rows.append(row)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_bytes(self.file, text.getvalue().encode())
+
+
+class EpochBar(pl.Callback):
+    """Photos trained on, and the last epoch's figures.
+
+    Parameters
+    ----------
+    update : callable
+        Takes how many more photos were trained on, and a new description or None.
+    photos : int
+        Training photos.
+    history : History
+    """
+
+    def __init__(
+        self, update: Callable[[int, str | None], None], photos: int, history: History
+    ) -> None:
+        self.update = update
+        self.photos = photos
+        self.history = history
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Epochs of an earlier try count as done."""
+        self.update(len(self.history.rows) * self.photos, None)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the bar."""
+        self.update(len(batch[1]), None)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the epoch's figures."""
+        row = self.history.rows[-1]
+        text = f"epoch {row['epoch']}: training loss {row.get('train_loss', float('nan')):.3f}"
+        if "valid_loss" in row:
+            text += (
+                f", validation loss {row['valid_loss']:.3f}, accuracy {row['valid_accuracy']:.3f}"
+            )
+        self.update(0, text)

@@ -1,0 +1,1 @@
+"""Transfer: photos once through a pre-trained network, something small on top."""

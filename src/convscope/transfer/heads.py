@@ -1,0 +1,135 @@
+"""Heads: small classifiers on features; for now the standardised logistic regression."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+# Inverse strengths of the penalty, strongest penalty first; three a decade.
+STRENGTHS = tuple(float(f"{10 ** (power / 3):.2g}") for power in range(-12, 4))
+# Tried without validation photos to choose by.
+DEFAULT_STRENGTH = 0.01
+# Past the best, validation loss rises: this many rises end the search.
+_WORSE = 3
+_ITERATIONS = 2000
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One strength that was tried."""
+
+    C: float
+    valid_log_loss: float
+    valid_accuracy: float
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Features to logits; the standardisation is folded into the weights.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray
+        float32 ``(classes, features)``.
+    bias : numpy.ndarray
+        float32 ``(classes,)``.
+    C : float
+        Inverse strength of the L2 penalty, as in scikit-learn.
+    candidates : tuple of Candidate
+        All strengths that were tried.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    C: float
+    candidates: tuple[Candidate, ...]
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Features ``(n, features)`` to float32 ``(n, classes)``."""
+        return np.asarray(features @ self.weight.T + self.bias, np.float32)
+
+
+def fit_head(
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    valid: np.ndarray,
+    valid_labels: np.ndarray,
+    num_classes: int,
+) -> LinearHead:
+    """Logistic regression on standardised features; strength by log loss on validation.
+
+    Parameters
+    ----------
+    train, valid : numpy.ndarray
+        float32 ``(n, features)``; ``valid`` may be empty.
+    train_labels, valid_labels : numpy.ndarray
+        int ``(n,)``, 0..num_classes - 1; every class is among the training labels.
+    num_classes : int
+    """
+    scaler = StandardScaler().fit(train)
+    x = scaler.transform(train)
+    # From weak to strong, each start where the last ended: much faster than afresh.
+    model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
+    if not len(valid):
+        _fit(model, DEFAULT_STRENGTH, x, train_labels)
+        return _folded(model, scaler, DEFAULT_STRENGTH, ())
+    x_valid = scaler.transform(valid)
+    candidates: list[Candidate] = []
+    heads: list[LinearHead] = []
+    for strength in STRENGTHS:
+        _fit(model, strength, x, train_labels)
+        probabilities = model.predict_proba(x_valid)
+        loss = float(log_loss(valid_labels, probabilities, labels=range(num_classes)))
+        accuracy = float((probabilities.argmax(axis=1) == valid_labels).mean())
+        candidates.append(Candidate(strength, loss, accuracy))
+        heads.append(_folded(model, scaler, strength, tuple(candidates)))
+        best = _best(candidates)
+        if len(candidates) - 1 - best >= _WORSE:
+            break
+    return replace(heads[best], candidates=tuple(candidates))
+
+
+def _best(candidates: Sequence[Candidate]) -> int:
+    """The first, so the most penalised, of least loss."""
+    return min(range(len(candidates)), key=lambda i: candidates[i].valid_log_loss)
+
+
+def _folded(
+    model: LogisticRegression,
+    scaler: StandardScaler,
+    strength: float,
+    candidates: tuple[Candidate, ...],
+) -> LinearHead:
+    weight, bias = model.coef_, model.intercept_
+    if len(weight) == 1:
+        # scikit-learn keeps a single row for two classes; half of it each way is the same.
+        weight = np.concatenate([-weight, weight]) / 2
+        bias = np.concatenate([-bias, bias]) / 2
+    folded = weight / scaler.scale_
+    return LinearHead(
+        weight=folded.astype(np.float32),
+        bias=(bias - folded @ scaler.mean_).astype(np.float32),
+        C=strength,
+        candidates=candidates,
+    )
+
+
+def _fit(model: LogisticRegression, strength: float, x: np.ndarray, labels: np.ndarray) -> None:
+    model.set_params(C=strength)
+    with warnings.catch_warnings():
+        # A weak penalty on separable data has no optimum near by; validation judges the result.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, labels)
+
+
+def last_linear(net: nn.Module) -> nn.Linear:
+    """The layer of a network that gives the logits."""
+    return [module for module in net.modules() if isinstance(module, nn.Linear)][-1]

@@ -1,0 +1,168 @@
+"""Write a Run folder: everything into ``RUN.partial``, renamed when it is complete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save
+from torch import nn
+
+from convscope.errors import ConvscopeError, InputError
+from convscope.files import write_bytes, write_json
+from convscope.run import Predictions, Run, RunInfo
+
+_ASKED = "asked.json"
+
+
+class RunWriter:
+    """A Run folder in the making.
+
+    Parameters
+    ----------
+    out : Path
+        Where the finished run will lie.
+    asked : dict
+        What was asked, JSON values: a run can only be resumed with the same.
+    overwrite : bool
+        Replace a run that lies at ``out`` (once the new one is complete), and drop what an
+        interrupted fit has left there.
+    resume : bool
+        Go on with what an interrupted fit has left.
+
+    Raises
+    ------
+    InputError
+        ``out`` exists, an interrupted fit lies there, or there is nothing to resume.
+    ConvscopeError
+        The folder cannot be written to.
+    """
+
+    def __init__(
+        self, out: Path, asked: dict[str, Any], *, overwrite: bool = False, resume: bool = False
+    ) -> None:
+        self.out = out
+        self.folder = out.with_name(out.name + ".partial")
+        self.work = self.folder / "work"
+        if not out.name:
+            raise InputError(
+                f"--out {out} is no name for a folder. Give one, such as --out my-run."
+            )
+        if (out.exists() or out.is_symlink()) and not overwrite:
+            raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
+        if overwrite and out.exists() and not _is_run(out):
+            raise InputError(
+                f"{out} exists and is no run of convscope: it is not overwritten. "
+                "Choose another --out."
+            )
+        try:
+            self.resumed = self._open(asked, overwrite, resume)
+        except OSError as error:
+            raise ConvscopeError(
+                f"{self.folder} cannot be written: {error.strerror}. Choose another --out."
+            ) from None
+
+    def _open(self, asked: dict[str, Any], overwrite: bool, resume: bool) -> bool:
+        """Make the partial folder; whether it holds earlier work."""
+        if self.folder.exists():
+            if resume:
+                self._require_same(asked)
+                return True
+            if not overwrite:
+                raise InputError(
+                    f"{self.folder} is there: a fit was interrupted, or is going on at this "
+                    "moment. Add --resume to go on with it, or --overwrite to start afresh."
+                )
+            shutil.rmtree(self.folder)
+        self.work.mkdir(parents=True)
+        write_json(self.work / _ASKED, asked)
+        return False
+
+    def _require_same(self, asked: dict[str, Any]) -> None:
+        try:
+            before = json.loads((self.work / _ASKED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            raise InputError(
+                f"{self.folder} is no interrupted fit. Remove it, or choose another --out."
+            ) from None
+        # As JSON would give it back: a tuple becomes a list.
+        now = json.loads(json.dumps(asked))
+        other = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if other:
+            if other == ["photos_state"]:
+                raise InputError(
+                    f"The photos have changed since the fit at {self.folder} was interrupted. "
+                    "Add --overwrite without --resume to start afresh."
+                )
+            changes = ", ".join(
+                f"{name} was {before.get(name)!r}" for name in other if name != "photos_state"
+            )
+            raise InputError(
+                f"The interrupted fit at {self.folder} was asked for something else: {changes}. "
+                "Ask for the same, or add --overwrite without --resume to start afresh."
+            )
+
+    @property
+    def run(self) -> Run:
+        """The unfinished folder, as a run to read from."""
+        return Run(self.folder)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write one JSON file of the run."""
+        write_json(self.folder / name, content)
+
+    def write_model(self, net: nn.Module) -> str:
+        """Write ``model.safetensors``; gives its SHA-256."""
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+        content = save(tensors)
+        write_bytes(self.run.model_path, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def write_info(self, info: RunInfo) -> None:
+        """Write ``run.json``."""
+        write_json(self.folder / "run.json", info.model_dump(mode="json"))
+
+    def write_predictions(self, predictions: Predictions) -> None:
+        """Write ``predictions.parquet``."""
+        columns: dict[str, Any] = {
+            "path": [_text(path) for path in predictions.paths],
+            "split": predictions.splits,
+            "label": [_text(label) for label in predictions.labels],
+            "predicted": [_text(label) for label in predictions.predicted],
+        }
+        for i, name in enumerate(predictions.classes):
+            columns[f"p_{_text(name)}"] = predictions.probabilities[:, i]
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.table(columns), buffer)
+        write_bytes(self.folder / "predictions.parquet", buffer.getvalue().to_pybytes())
+
+    def finish(self) -> Run:
+        """Drop the working files and give the folder its name."""
+        shutil.rmtree(self.work)
+        old = None
+        if self.out.exists():
+            old = self.out.with_name(f".{self.out.name}.old-{os.getpid()}")
+            self.out.rename(old)
+        self.folder.rename(self.out)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+        return Run(self.out)
+
+    def discard(self) -> None:
+        """Remove everything that was written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _is_run(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / "run.json").is_file() or not any(folder.iterdir()))
+
+
+def _text(name: str) -> str:
+    """A file name that is no valid text, with its bytes escaped."""
+    return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
