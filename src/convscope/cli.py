@@ -110,8 +110,8 @@ def fit(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="standard (rotate ±10°, shift ±0.1, flip) or none; default standard for networks "
-            "from scratch."
+            help="standard (rotate ±10°, shift ±0.1, flip) or none; default standard for cnn, "
+            "none for fcnn."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most; early stopping may end sooner.")] = (

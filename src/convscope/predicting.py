@@ -21,7 +21,7 @@ from convscope.nets.catalog import NetSpec, net_spec
 from convscope.nets.inference import network_logits
 from convscope.progress import Progress
 from convscope.run import Run, RunInfo
-from convscope.transfer.features import Backbone
+from convscope.transfer.features import make_backbone
 from convscope.transfer.heads import last_linear
 from convscope.transfer.push import push
 
@@ -143,7 +143,7 @@ def _head_on_backbone(
     net: torch.nn.Module, spec: NetSpec, info: RunInfo
 ) -> Callable[[np.ndarray], np.ndarray]:
     """As the run was fitted: features in its precision, then the head."""
-    backbone = Backbone(net, spec, info.precision)
+    backbone = make_backbone(net, spec, info.precision)
     head = last_linear(net)
     weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
     return lambda photos: np.asarray(backbone(photos) @ weight.T + bias, np.float32)

@@ -48,7 +48,9 @@ class PrecisionInfo(_Strict):
 
     mode: Literal["exact", "fast"]
     dtype: Literal["float32", "bfloat16"]
-    float32_stages: int = Field(ge=0, description="leading stages kept in float32 in fast mode")
+    float32_stages: int = Field(
+        ge=0, description="leading stages in float32 where the others are in bfloat16"
+    )
     cosine: float | None = Field(description="smallest cosine to exact features that was measured")
 
 

@@ -120,8 +120,8 @@ def check(
     """
     table = scan(photos)
     progress = progress or Progress()
-    # Read in full, not scaled: only so is a file known to be whole.
-    spec = DecodeSpec(resize=32, size=32, fast=False)
+    # A scaled decoding reads a file to its end as well: one that is cut off is found.
+    spec = DecodeSpec(resize=32, size=32)
     facts: list[Facts] = []
     with progress.task("reading photos", len(table), "photos") as advance:
         for chunk in survey(table.full_paths(), spec, workers=workers):
@@ -204,11 +204,17 @@ def _copies(table: PhotoTable, exact: np.ndarray, near: np.ndarray) -> list[Find
         if len(rows) < 2:
             continue
         first = rows[0]
-        for row in rows[1:]:
-            kind = "exact_duplicate" if exact[row] == exact[first] else "near_duplicate"
+        first_of_bytes: dict[int, int] = {}
+        for row in rows:
+            same_bytes = first_of_bytes.setdefault(int(exact[row]), row)
+            if row == first:
+                continue
+            kind, original = (
+                ("near_duplicate", first) if same_bytes == row else ("exact_duplicate", same_bytes)
+            )
             findings.append(
                 _finding(kind, _place(table, row), table.paths[row],
-                         f"same photo as {table.paths[first]}", [table.paths[first]])
+                         f"same photo as {table.paths[original]}", [table.paths[original]])
             )  # fmt: skip
         others = [table.paths[row] for row in rows[1:]]
         labels = sorted({table.labels[row] for row in rows})
@@ -252,7 +258,8 @@ def _class_problems(table: PhotoTable, facts: Sequence[Facts]) -> list[Finding]:
         for label in table.classes
         if sizes[label] < FEW_PHOTOS
     ]  # fmt: skip
-    smallest, largest = min(table.classes, key=sizes.get), max(table.classes, key=sizes.get)  # type: ignore[arg-type]
+    smallest = min(table.classes, key=sizes.__getitem__)
+    largest = max(table.classes, key=sizes.__getitem__)
     if sizes[smallest] and sizes[largest] > IMBALANCE * sizes[smallest]:
         ratio = sizes[largest] / sizes[smallest]
         findings.append(

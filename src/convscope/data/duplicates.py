@@ -64,6 +64,10 @@ def near_pairs(thumbs: np.ndarray) -> np.ndarray:
     numpy.ndarray
         int64 ``(pairs, 2)``, first index smaller.
     """
+    # Without structure there is nothing to compare, and all hashes would be the same.
+    deviation = [thumbs[i : i + _BLOCK].std(axis=(1, 2)) for i in range(0, len(thumbs), _BLOCK)]
+    numbers = np.flatnonzero(np.concatenate([*deviation, np.empty(0)]) >= _MIN_CONTRAST)
+    thumbs = thumbs[numbers]
     hashes = perceptual_hashes(thumbs)
     found = [np.empty((0, 2), np.int64)]
     for start in range(0, len(hashes), _BLOCK):
@@ -74,7 +78,8 @@ def near_pairs(thumbs: np.ndarray) -> np.ndarray:
         pairs = np.stack([first[later], second[later]], axis=1) + start
         for part in range(0, len(pairs), 4096):
             some = pairs[part : part + 4096]
-            found.append(some[_same_picture(thumbs[some[:, 0]], thumbs[some[:, 1]])])
+            alike = _same_picture(thumbs[some[:, 0]], thumbs[some[:, 1]])
+            found.append(numbers[some[alike]])
     return np.concatenate(found)
 
 
@@ -84,13 +89,10 @@ def _same_picture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     flat_a -= flat_a.mean(axis=1, keepdims=True)
     flat_b -= flat_b.mean(axis=1, keepdims=True)
     std_a, std_b = flat_a.std(axis=1), flat_b.std(axis=1)
-    scale = np.maximum(std_a * std_b, 1e-6)
-    correlation = (flat_a * flat_b).mean(axis=1) / scale
+    correlation = (flat_a * flat_b).mean(axis=1) / (std_a * std_b)
     # Matched contrast: a darker copy is still a copy.
-    ratio = (std_a / np.maximum(std_b, 1e-6))[:, None]
-    difference = np.abs(flat_a - flat_b * ratio).mean(axis=1)
-    alike = (correlation >= MIN_CORRELATION) & (difference <= MAX_DIFFERENCE)
-    return np.asarray(alike & (np.minimum(std_a, std_b) >= _MIN_CONTRAST))
+    difference = np.abs(flat_a - flat_b * (std_a / std_b)[:, None]).mean(axis=1)
+    return np.asarray((correlation >= MIN_CORRELATION) & (difference <= MAX_DIFFERENCE))
 
 
 def same_photo_groups(facts: Sequence[Facts]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ _SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+_COLUMNS = ("path", "label", "split", "group")
 _TABLE_SUFFIXES = {".csv", ".tsv", ".parquet", ".pq"}
 
 Layout = Literal["class folders", "split folders", "table"]
@@ -112,17 +115,21 @@ def scan(photos: Path) -> PhotoTable:
         If nothing can be trained on: no such place, no photos, fewer than two classes, photos of
         a class in no training split, wrong columns.
     """
-    if photos.is_dir():
+    try:
+        mode = photos.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"{photos} does not exist.") from None
+    except OSError as error:
+        raise InputError(f"{photos} cannot be read: {error.strerror}.") from None
+    if stat.S_ISDIR(mode):
         table = _scan_folder(photos)
-    elif photos.is_file() and photos.suffix.lower() in _TABLE_SUFFIXES:
+    elif stat.S_ISREG(mode) and photos.suffix.lower() in _TABLE_SUFFIXES:
         table = _scan_table(photos)
-    elif photos.exists():
+    else:
         raise InputError(
             f"{photos} is neither a folder of photos nor a table. Give a folder with one "
             "sub-folder per class, or a .csv or .parquet file with columns path,label."
         )
-    else:
-        raise InputError(f"{photos} does not exist.")
     _require_classes(table, photos)
     return table
 
@@ -131,14 +138,15 @@ def photos_in(folder: Path) -> tuple[list[str], list[tuple[str, str, str]]]:
     """Every photo below a folder, sorted: relative paths, and what was left out and why.
 
     Hidden files and folders are passed over; links are followed, a link that leads back to a
-    folder above it is left out by name.
+    folder above it is left out by name, and so is a name that is not UTF-8.
     """
     found: list[str] = []
     ignored: list[tuple[str, str, str]] = []
     for path, kind, reason in _walk(folder, (_identity(folder),)):
         relative = path.relative_to(folder).as_posix()
         if kind:
-            ignored.append((relative, kind, reason))
+            shown = os.fsencode(relative).decode("utf-8", "backslashreplace")
+            ignored.append((shown, kind, reason))
         else:
             found.append(relative)
     return found, ignored
@@ -150,16 +158,22 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
     except OSError as error:
         yield folder, "unreadable", f"folder cannot be read: {error.strerror}"
         return
+    if not entries and len(above) > 1:
+        yield folder, "ignored", "an empty folder"
     for entry in entries:
         path = Path(entry.path)
         if entry.name.startswith((".", "__MACOSX")) or entry.name in {"Thumbs.db", "desktop.ini"}:
+            continue
+        if not _is_text(entry.name):
+            yield path, "unreadable", "its name is not UTF-8; rename it"
             continue
         try:
             is_folder = entry.is_dir()
             # A link to itself is neither a folder nor a file, and says so only when followed.
             entry.stat()
         except OSError as error:
-            yield path, "link_loop" if error.errno == 40 else "unreadable", str(error.strerror)
+            kind = "link_loop" if error.errno == errno.ELOOP else "unreadable"
+            yield path, kind, str(error.strerror)
             continue
         if is_folder:
             identity = _identity(path)
@@ -169,6 +183,15 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[Pa
                 yield from _walk(path, (*above, identity))
         else:
             yield path, *_kind_by_suffix(path)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name can be written anywhere: Python keeps odd bytes as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -223,44 +246,42 @@ def _has_split_folders(found: Sequence[str]) -> bool:
     """Whether the top level is train/valid/test and not classes, one of which is called so."""
     tops = {path.split("/", 1)[0] for path in found if "/" in path}
     splits = {_SPLIT_NAMES[top.lower()] for top in tops if top.lower() in _SPLIT_NAMES}
-    others = [top for top in tops if top.lower() not in _SPLIT_NAMES]
-    in_classes = all(
+    # A photo or two beside the class folders does not make a class of the folder "train".
+    has_classes = any(
         path.count("/") > 1
         for path in found
         if _SPLIT_NAMES.get(path.split("/", 1)[0].lower()) == "train"
     )
-    return "train" in splits and in_classes and (len(splits) > 1 or not others)
+    if all(top.lower() in _SPLIT_NAMES for top in tops):
+        return len(splits) > 1 or has_classes
+    return has_classes and len(splits) > 1
 
 
 def _scan_table(file: Path) -> PhotoTable:
     columns = _read_columns(file)
-    names = list(columns)
-    for needed in ("path", "label"):
-        if needed not in columns:
-            raise InputError(
-                f"{file} has no column '{needed}'; its columns are {', '.join(names) or 'none'}. "
-                "Needed: path,label[,split][,group]."
-            )
-    for name in ("path", "label", "split", "group"):
-        for row, value in enumerate(columns.get(name, ()), start=1):
+    for name, values in columns.items():
+        for row, value in enumerate(values, start=1):
             if not value:
-                raise InputError(f"{file}: row {row} has no {name}. Fill it in, or drop the row.")
-    splits = None
+                raise InputError(
+                    f"{file}: row {row} below the header has no {name}. Fill it in, or drop the "
+                    "row."
+                )
+    splits: list[str] | None = None
     if "split" in columns:
         splits = []
         for row, value in enumerate(columns["split"], start=1):
             if value.lower() not in _SPLIT_NAMES:
                 raise InputError(
-                    f"{file}: row {row} has the split '{value}'. Allowed: {', '.join(SPLITS)}."
+                    f"{file}: row {row} below the header has the split '{value}'. "
+                    f"Allowed: {', '.join(SPLITS)}."
                 )
             splits.append(_SPLIT_NAMES[value.lower()])
-        if "train" not in splits:
-            raise InputError(f"{file}: no row has the split 'train'.")
     first_rows: dict[str, int] = {}
     for row, path in enumerate(columns["path"], start=1):
         if path in first_rows:
             raise InputError(
-                f"{file}: row {row} names {path}, which row {first_rows[path]} has already."
+                f"{file}: row {row} below the header names {path}, which row {first_rows[path]} "
+                "has already. Drop one of the two."
             )
         first_rows[path] = row
     return PhotoTable(
@@ -275,32 +296,67 @@ def _scan_table(file: Path) -> PhotoTable:
 
 
 def _read_columns(file: Path) -> dict[str, list[str]]:
-    """Column name -> values as stripped text; an empty text where there is none."""
+    """Known column name -> values as stripped text; an empty text where there is none."""
     try:
         if file.suffix.lower() in {".parquet", ".pq"}:
-            table = pq.read_table(file)
-            return {
-                name: ["" if v is None else str(v).strip() for v in table.column(name).to_pylist()]
-                for name in table.column_names
-                if name in {"path", "label", "split", "group"}
-            } or {name: [] for name in table.column_names}
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            delimiter = max(",;\t", key=head.count)
-            reader = csv.DictReader(stream, delimiter=delimiter)
-            rows = list(reader)
-            names = [name.strip() for name in reader.fieldnames or ()]
-            return {
-                name: [(row[raw] or "").strip() for row in rows]
-                for name, raw in zip(names, reader.fieldnames or (), strict=True)
-            }
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+            return _read_parquet(file)
+        return _read_csv(file)
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text. Save it again as CSV UTF-8.") from None
+    except (OSError, csv.Error, pa.ArrowException) as error:
         raise InputError(f"{file} cannot be read as a table: {error}") from None
+
+
+def _read_parquet(file: Path) -> dict[str, list[str]]:
+    wanted = _known_columns(file, pq.read_schema(file).names)
+    table = pq.read_table(file, columns=wanted)
+    return {
+        name: ["" if v is None else str(v).strip() for v in table.column(name).to_pylist()]
+        for name in wanted
+    }
+
+
+def _read_csv(file: Path) -> dict[str, list[str]]:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        head = stream.readline()
+        stream.seek(0)
+        reader = csv.reader(stream, delimiter=max(",;\t", key=head.count))
+        names = [name.strip() for name in next(reader, [])]
+        rows = [row for row in reader if row]
+    wanted = _known_columns(file, names)
+    for number, row in enumerate(rows, start=1):
+        if len(row) > len(names):
+            raise InputError(
+                f"{file}: row {number} below the header has {len(row)} cells, the header "
+                f"{len(names)}. Put quotes around a cell that holds the delimiter."
+            )
+    places = {name: names.index(name) for name in wanted}
+    # A row may end early; what is missing is an empty cell.
+    return {
+        name: [row[place].strip() if place < len(row) else "" for row in rows]
+        for name, place in places.items()
+    }
+
+
+def _known_columns(file: Path, names: Sequence[str]) -> list[str]:
+    """Those of the columns that mean something here, each of them once."""
+    known = [name for name in names if name in _COLUMNS]
+    for name in ("path", "label"):
+        if name not in known:
+            raise InputError(
+                f"{file} has no column '{name}'; its columns are {', '.join(names) or 'none'}. "
+                "Needed: path,label[,split][,group]."
+            )
+    twice = [name for name in _COLUMNS if known.count(name) > 1]
+    if twice:
+        raise InputError(f"{file} has the column '{twice[0]}' twice. Drop or rename one of them.")
+    return known
 
 
 def _require_classes(table: PhotoTable, photos: Path) -> None:
     if not len(table):
+        if table.layout == "table":
+            raise InputError(f"{photos} has a header but no rows: give one row per photo.")
         raise InputError(
             f"{photos} has photos but no class sub-folders: put each class into a folder of its "
             "own, or give a table with columns path,label."

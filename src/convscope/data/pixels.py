@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from convscope.data.survey import DecodeSpec, Facts, survey
+from convscope.errors import ConvscopeError
 
 # Above this the pixels go into a memory-mapped file, which the system may drop from memory.
 MAX_MEMORY = 1 << 30
@@ -75,9 +77,11 @@ class Pixels:
         Raises whatever stopped the decoding.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._is_ready(rows))
+            self._changed.wait_for(lambda: self._done or self._is_ready(rows))
             if self._error is not None:
                 raise self._error
+            if not self._is_ready(rows):
+                raise ConvscopeError("The photos were closed before all of them were decoded.")
 
     def facts(self) -> list[Facts]:
         """What was found out about every photo; waits for the last."""
@@ -92,7 +96,9 @@ class Pixels:
         self.cache_file.unlink(missing_ok=True)
 
     def _is_ready(self, rows: np.ndarray | None) -> bool:
-        return self._done if rows is None else bool(self._ready[rows].all())
+        if rows is None:
+            return self._done and bool(self._ready.all())
+        return bool(self._ready[rows].all())
 
     def _fill(
         self,
@@ -104,19 +110,20 @@ class Pixels:
         on_complete: Callable[[Sequence[Facts]], None] | None,
     ) -> None:
         try:
-            for chunk in survey([paths[i] for i in order], spec, workers=workers):
-                if self._stop:
-                    return
-                rows = order[chunk.rows.start : chunk.rows.stop]
-                self.array[rows] = chunk.pixels
-                for row, fact in zip(rows, chunk.facts, strict=True):
-                    self._facts[row] = fact
-                    self.usable[row] = fact.usable
-                if on_chunk is not None:
-                    on_chunk(rows, chunk.facts)
-                with self._changed:
-                    self._ready[rows] = True
-                    self._changed.notify_all()
+            with closing(survey([paths[i] for i in order], spec, workers=workers)) as chunks:
+                for chunk in chunks:
+                    if self._stop:
+                        return
+                    rows = order[chunk.rows.start : chunk.rows.stop]
+                    self.array[rows] = chunk.pixels
+                    for row, fact in zip(rows, chunk.facts, strict=True):
+                        self._facts[row] = fact
+                        self.usable[row] = fact.usable
+                    if on_chunk is not None:
+                        on_chunk(rows, chunk.facts)
+                    with self._changed:
+                        self._ready[rows] = True
+                        self._changed.notify_all()
             if on_complete is not None:
                 on_complete([fact for fact in self._facts if fact is not None])
         except BaseException as error:  # handed to whoever waits
@@ -131,10 +138,17 @@ def _allocate(shape: tuple[int, ...], cache_file: Path, max_memory: int) -> np.n
     size = int(np.prod(shape))
     if size <= max_memory:
         return np.zeros(shape, np.uint8)
-    with cache_file.open("wb") as stream:
-        # Reserved now: a disk that fills up later would kill the process at a write to memory.
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(stream.fileno(), 0, size)
-        else:
-            stream.truncate(size)
-    return np.memmap(cache_file, np.uint8, "r+", shape=shape)
+    try:
+        with cache_file.open("wb") as stream:
+            # Reserved now: a disk that fills up later would kill the process at a write to memory.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
+            else:
+                stream.truncate(size)
+        return np.memmap(cache_file, np.uint8, "r+", shape=shape)
+    except OSError as error:
+        cache_file.unlink(missing_ok=True)
+        raise ConvscopeError(
+            f"No room for the decoded photos: {size / 1e9:.1f} GB in {cache_file} "
+            f"({error.strerror}). Free some disk space, or write to another disk."
+        ) from None

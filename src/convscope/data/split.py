@@ -78,7 +78,7 @@ def assign(
     """Split photos by class in these shares; photos of one unit together.
 
     Every class gets at least one unit of each split where it has enough: training first, then
-    test, then validation.
+    test, then validation. No class is left without a training photo.
 
     Parameters
     ----------
@@ -105,6 +105,11 @@ def assign(
             Counter(labels[row] for row in rows).items(), key=lambda item: (-item[1], item[0])
         )[0]
         by_class[commonest].append(rows)
+    # A class whose photos all belong to units of other classes: its smallest unit is trained on.
+    to_train = set()
+    for label in set(labels) - set(by_class):
+        mine = (rows for rows in members.values() if any(labels[row] == label for row in rows))
+        to_train.add(min(mine, key=len)[0])
     rng = np.random.default_rng([seed, 0x5B117])
     splits = [""] * len(labels)
     held_out: list[str] = [name for name in ("test", "valid") if name in shares]
@@ -117,14 +122,14 @@ def assign(
         }
         room["train"] = total - sum(room.values())
         # Large units first: they fit only where there is most room. The sort keeps the shuffle.
-        class_units.sort(key=len, reverse=True)
+        class_units.sort(key=lambda rows: (rows[0] not in to_train, -len(rows)))
         empty = ["train", *held_out]
         for place, rows in enumerate(class_units):
             left = len(class_units) - place
             wanted = [name for name in empty if room[name] > 0 or name == "train"]
             # As many units left as empty splits: each of them gets one.
             choices = wanted if left <= len(wanted) else list(room)
-            best = max(choices, key=room.__getitem__)
+            best = "train" if rows[0] in to_train else max(choices, key=room.__getitem__)
             for row in rows:
                 splits[row] = best
             room[best] -= len(rows)

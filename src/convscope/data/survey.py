@@ -9,7 +9,7 @@ import hashlib
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,13 @@ import numpy as np
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
-from convscope.data.images import decode_photo, read_bytes, square, thumbnail
+from convscope.data.images import THUMB, decode_photo, read_bytes, square, thumbnail
 from convscope.errors import ConvscopeError, PhotoError
 
 # Eight photos suit the network's batch (see transfer.features) and keep the queue short.
 CHUNK = 8
+# Shorter side from which a thumbnail is as good as from the whole photo.
+_LEAST = 2 * THUMB
 # Below this, starting workers takes longer than the decoding.
 _FEW = 4 * CHUNK
 
@@ -92,7 +94,7 @@ class Chunk:
 
 def survey(
     paths: Sequence[Path], spec: DecodeSpec, *, workers: int | None = None
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     """Decode every photo once, in order, in worker processes.
 
     At most a few chunks per worker wait for the caller, so memory stays bounded however slow the
@@ -138,7 +140,7 @@ def _ordered(
     ranges: Sequence[range],
     spec: DecodeSpec,
     ahead: int,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk, None, None]:
     waiting: deque[tuple[range, Future[tuple[tuple[Facts, ...], np.ndarray]]]] = deque()
     for rows in ranges:
         task = executor.submit(decode_chunk, [str(paths[i]) for i in rows], spec)
@@ -159,18 +161,21 @@ def decode_chunk(paths: Sequence[str], spec: DecodeSpec) -> tuple[tuple[Facts, .
         content = b""
         try:
             content = read_bytes(Path(path))
-            photo = decode_photo(content, at_least=spec.resize if spec.fast else None)
+            at_least = max(spec.resize, _LEAST) if spec.fast else None
+            photo = decode_photo(content, at_least=at_least)
             pixels[row] = square(photo, spec.resize, spec.size, fast=spec.fast)
             facts.append(
                 Facts("", "", photo.format, photo.width, photo.height, _hash(content),
                       thumbnail(photo.image))
             )  # fmt: skip
-        except PhotoError as error:
+        except (PhotoError, MemoryError) as error:
+            if isinstance(error, MemoryError):
+                error = PhotoError("too_large", "not enough memory to scale it")
+            pixels[row] = 0
             facts.append(
-                Facts(
-                    error.kind, error.reason, "", 0, 0, _hash(content), np.zeros((32, 32), np.uint8)
-                )
-            )
+                Facts(error.kind, error.reason, "", 0, 0, _hash(content),
+                      np.zeros((THUMB, THUMB), np.uint8))
+            )  # fmt: skip
     return tuple(facts), pixels
 
 

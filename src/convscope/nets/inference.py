@@ -8,7 +8,7 @@ bfloat16 where the processor has it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -152,6 +152,7 @@ def fuse(stage: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
                 _bypass(activation, node)
                 break
         traced.set_submodule(str(node.target), FusedConv2d(conv, clamp, dtype))
+    traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
     return traced.to(dtype).eval()
@@ -182,7 +183,21 @@ class _Cast(nn.Module):
         return x.to(self.dtype)
 
 
-def inference_body(stages: nn.Sequential, *, float32_stages: int | None) -> nn.Module:
+def fused_stages(
+    stages: Iterable[nn.Module], dtype: torch.dtype = torch.float32
+) -> list[nn.Module]:
+    """Each stage re-written for evaluation, see :func:`fuse`."""
+    return [fuse(stage, dtype) for stage in stages]
+
+
+def join_stages(exact: Sequence[nn.Module], fast: Sequence[nn.Module]) -> nn.Sequential:
+    """Float32 stages, then bfloat16 stages; float32 in and out."""
+    if not fast:
+        return nn.Sequential(*exact)
+    return nn.Sequential(*exact, _Cast(torch.bfloat16), *fast, _Cast(torch.float32))
+
+
+def inference_body(stages: nn.Sequential, *, float32_stages: int | None) -> nn.Sequential:
     """The convolutional part of a network, re-written for evaluation.
 
     Parameters
@@ -194,16 +209,12 @@ def inference_body(stages: nn.Sequential, *, float32_stages: int | None) -> nn.M
 
     Returns
     -------
-    nn.Module
+    nn.Sequential
         ``(n, 3, h, w)`` float32, channels last, to float32 feature maps.
     """
     every = list(stages)
-    split = len(every) if float32_stages is None else float32_stages
-    parts = [fuse(stage) for stage in every[:split]]
-    if split < len(every):
-        rest = [fuse(stage, torch.bfloat16) for stage in every[split:]]
-        parts += [_Cast(torch.bfloat16), *rest, _Cast(torch.float32)]
-    return nn.Sequential(*parts)
+    kept = len(every) if float32_stages is None else float32_stages
+    return join_stages(fused_stages(every[:kept]), fused_stages(every[kept:], torch.bfloat16))
 
 
 def prepare(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ from convscope.errors import ConvscopeError
 from convscope.report import words
 from convscope.report.calibration import reliability, reliability_bins
 from convscope.report.confusion import SHADES, matrix
-from convscope.report.curves import curves, read_epochs
+from convscope.report.contents import read_contents
+from convscope.report.curves import curves
 from convscope.report.gallery import Gallery, choose_photos
 from convscope.report.headline import SPLIT_WORDS, headline
 from convscope.report.photos import embed
 from convscope.report.problems import problems
-from convscope.report.scores import read_scores
 from convscope.run import Run, RunInfo
 
 
@@ -58,19 +59,21 @@ def build_report(run: Run, photos_root: Path) -> Path:
         unfinished.write_bytes(page.encode("utf-8", errors="replace"))
         unfinished.replace(target)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise ConvscopeError(
             f"{target} cannot be written ({error.strerror}). "
             "Make room, or allow writing to that folder, and build the report again."
         ) from None
+    finally:
+        # Still there only if something went wrong, an interrupt included.
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     return target
 
 
 def render(run: Run, photos_root: Path) -> str:
     """Compute everything the page shows and give its HTML."""
-    info = run.info()
-    scores = read_scores(run.metrics(), info.classes)
-    predictions = run.predictions()
+    contents = read_contents(run)
+    info, scores, predictions = contents.info, contents.scores, contents.predictions
     gallery = choose_photos(predictions, info.classes)
     large = frozenset(shot.row for shot in gallery.mistakes)
     copies = embed(photos_root, ((shot.row, shot.path) for shot in gallery.shots), large)
@@ -88,8 +91,8 @@ def render(run: Run, photos_root: Path) -> str:
         script=Markup(script),
         script_hash=_hash(script),
         top=headline(info, scores),
-        problems=problems(run.findings(), scores.left_out),
-        curves=curves(read_epochs(run.epochs_path), info.training),
+        problems=problems(contents.findings, scores.left_out),
+        curves=curves(contents.epochs, info.training),
         matrices=[
             matrix(scores.splits[name], info.classes)
             for name in ("test", "valid")

@@ -134,7 +134,7 @@ def reliability(bins: tuple[Bin, ...]) -> Reliability | None:
         bars=tuple(bars),
         ticks_x=tuple((round(_LEFT + m * (_RIGHT - _LEFT), 2), f"{100 * m:.0f}") for m in marks),
         ticks_y=tuple((place_y(m), f"{100 * m:.0f} %") for m in marks),
-        description="Share named rightly by stated probability: "
+        description="Share named correctly by stated probability: "
         + "; ".join(f"{span}: {right} of {n}" for span, n, _, right in rows)
         + ".",
         rows=tuple(rows),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from convscope.report.words import MISSING, short
 
 # Units of the drawing; the page scales it, so letters stay readable at phone width.
 WIDTH, HEIGHT = 400.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 26.0, 44.0
+_MOST_DOTS = 32
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """One drawn series: unbroken stretches as SVG point lists, and every point."""
+    """One drawn series: unbroken stretches as SVG point lists, and the points with a dot."""
 
     name: str
     style: str
@@ -76,14 +78,16 @@ def nice_ticks(low: float, high: float, about: int = 5) -> tuple[float, ...]:
     >>> nice_ticks(0.13, 0.92)
     (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """
-    if high <= low:
+    # Next to nothing between them is nothing: steps that small cannot be told apart.
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         pad = abs(low) * 0.1 or 0.5
         low, high = low - pad, high + pad
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(i * step, 12) for i in range(first, last + 1))
+    digits = max(0, 2 - math.floor(math.log10(step)))
+    return tuple(round(i * step, digits) for i in range(first, last + 1))
 
 
 def line_chart(
@@ -131,6 +135,9 @@ def line_chart(
     if end <= start:
         start, end = start - 0.5, end + 0.5
     y_values = nice_ticks(min(values), max(values))
+    if as_percent:
+        # Room above 100 % or below 0 % would say that there is something.
+        y_values = tuple(v for v in y_values if 0 <= v <= 1) or y_values
     low, high = y_values[0], y_values[-1]
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
 
@@ -157,16 +164,27 @@ def line_chart(
 
 
 def _line(series: Series, xs: Sequence[float], ys: Sequence[float | None]) -> Line:
-    stretches: list[list[str]] = [[]]
-    dots = []
+    stretches: list[list[tuple[float, float]]] = [[]]
     for at, y in zip(xs, ys, strict=True):
         if y is None:
             stretches.append([])
-            continue
-        stretches[-1].append(f"{at:g},{y:g}")
-        dots.append((at, y))
-    drawn = tuple(" ".join(points) for points in stretches if len(points) > 1)
-    return Line(series.name, series.style, drawn, tuple(dots))
+        else:
+            stretches[-1].append((at, y))
+    # Dots that touch make a band; a point without neighbours is nothing but its dot.
+    every = math.ceil(len(xs) / _MOST_DOTS)
+    return Line(
+        name=series.name,
+        style=series.style,
+        stretches=tuple(
+            " ".join(f"{at:g},{y:g}" for at, y in points) for points in stretches if len(points) > 1
+        ),
+        dots=tuple(
+            point
+            for points in stretches
+            for i, point in enumerate(points)
+            if i % every == 0 or len(points) == 1
+        ),
+    )
 
 
 def _x_ticks(x: Sequence[float], places: Sequence[float], *, whole: bool) -> tuple[Tick, ...]:
@@ -191,7 +209,7 @@ def _hits(
     x_word: str,
     as_percent: bool,
 ) -> tuple[Hit, ...]:
-    edges = [(a + b) / 2 for a, b in zip(places, places[1:], strict=False)]
+    edges = [(a + b) / 2 for a, b in pairwise(places)]
     lefts, rights = [LEFT, *edges], [*edges, WIDTH - RIGHT]
     return tuple(
         Hit(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ class Epoch:
 
 
 def read_epochs(path: Path) -> tuple[Epoch, ...]:
-    """Read ``epochs.csv``; empty where there is none. A field that is no number is None."""
+    """Read ``epochs.csv``; empty where there is none. A field that is no number is None.
+
+    Columns: ``epoch``, ``train_loss``, ``train_accuracy``, ``valid_loss``, ``valid_accuracy``,
+    ``learning_rate``; one that is missing is a curve that is not drawn, further ones are ignored.
+    """
     if not path.exists():
         return ()
     with path.open(encoding="utf-8", newline="") as file:
@@ -64,22 +69,32 @@ def read_epochs(path: Path) -> tuple[Epoch, ...]:
             Epoch(i + 1 if named is None else int(named), *(_float(row.get(k)) for k in _COLUMNS))
         )
     # A second phase of training may count from 1 again; curves need a rising x.
-    rising = all(a.epoch < b.epoch for a, b in zip(epochs, epochs[1:], strict=False))
-    if rising:
+    if all(a.epoch < b.epoch for a, b in pairwise(epochs)):
         return tuple(epochs)
-    return tuple(
-        Epoch(
-            i + 1, e.train_loss, e.train_accuracy, e.valid_loss, e.valid_accuracy, e.learning_rate
-        )
-        for i, e in enumerate(epochs)
-    )
+    return tuple(replace(row, epoch=i + 1) for i, row in enumerate(epochs))
 
 
 def curves(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
-    """Choose and lay out the curves: epochs where there are some, else the values of C tried."""
+    """Choose and lay out the curves: epochs where there are some, else the values of C tried.
+
+    Parameters
+    ----------
+    epochs : sequence of Epoch
+        See :func:`read_epochs`; empty where no network was trained.
+    training : mapping
+        ``RunInfo.training``. Every key may be missing, and further ones are ignored:
+
+        - ``best_epoch`` (int): the epoch that was kept, as counted in ``epochs.csv``; without it,
+          the one with the least validation loss;
+        - ``head`` (str): what was fitted on the features, as words of a sentence, such as
+          ``logistic regression``;
+        - ``C`` (number): the value that was kept;
+        - ``C_tried``: a list of ``{"C", "valid_log_loss", "valid_accuracy"}``, in any order.
+    """
     if epochs:
         return _learning(epochs, training)
-    tried = [row for row in training.get("C_tried") or () if (finite(row.get("C")) or 0) > 0]
+    rows = training.get("C_tried") or ()
+    tried = [row for row in rows if isinstance(row, Mapping) and (finite(row.get("C")) or 0) > 0]
     if tried:
         return _selection(tried, training)
     return Curves(
@@ -115,7 +130,7 @@ def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
             mark_label="kept",
         ),
         line_chart(
-            "Photos named rightly",
+            "Photos named correctly",
             "epoch",
             x,
             (
@@ -129,10 +144,11 @@ def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
         ),
     )
     kept = "" if best is None else f" The network of epoch {epochs[best].epoch} was kept."
+    seen = "once (one epoch)" if len(epochs) == 1 else f"{len(epochs):,} times (epochs)"
     return Curves(
         heading="How training went",
         intro=(
-            f"The network saw the training photos {amount(len(epochs), 'time')} (epochs).{kept} "
+            f"The network saw the training photos {seen}.{kept} "
             "Where the training line goes on improving and the validation line does not, "
             "the network learns the training photos by heart."
         ),
@@ -179,7 +195,7 @@ def _selection(tried: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) 
             mark_label="kept",
         ),
         line_chart(
-            "Validation photos named rightly",
+            "Validation photos named correctly",
             "C (follows the photos more closely →)",
             x,
             (Series("validation", "valid", accuracy),),

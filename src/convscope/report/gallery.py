@@ -8,8 +8,10 @@ from itertools import zip_longest
 
 from convscope.run import Predictions
 
-MAX_PHOTOS = 1500
+MAX_PHOTOS = 600
 PER_CELL = 24
+# A limit leaves every cell this many before any cell gets more.
+_FIRST = 3
 N_MISTAKES = 48
 
 Cell = tuple[str, int, int]
@@ -72,7 +74,8 @@ def choose_photos(
     """Choose the photos to embed: errors before right ones, test before validation.
 
     Within a cell, errors begin with the surest and right photos with the least sure. Cells take
-    turns, so that a limit thins all of them out instead of emptying the last ones.
+    turns, and the first few of every cell come before the rest of any, so that a limit thins all
+    of them out instead of emptying the last ones.
     """
     shots = _shots(predictions, classes)
     wrong = sorted(
@@ -86,17 +89,10 @@ def choose_photos(
     cells = {cell: members[:per_cell] for cell, members in cells.items()}
 
     kept: dict[int, Shot] = {shot.row: shot for shot in mistakes}
-    for right in (False, True):
-        for split in ("test", "valid"):
-            groups = [
-                members
-                for cell, members in cells.items()
-                if cell[0] == split and (cell[1] == cell[2]) == right
-            ]
-            for shot in _in_turn(groups):
-                if len(kept) >= max_photos:
-                    break
-                kept.setdefault(shot.row, shot)
+    for shot in _by_importance(cells):
+        if len(kept) >= max_photos:
+            break
+        kept.setdefault(shot.row, shot)
     return Gallery(
         shots=tuple(kept.values()),
         cells={
@@ -135,6 +131,17 @@ def _shots(predictions: Predictions, classes: Sequence[str]) -> list[Shot]:
 
 def _telling(shot: Shot) -> tuple[float, str]:
     return (shot.p_predicted if shot.right else -shot.p_predicted, shot.path)
+
+
+def _by_importance(cells: Mapping[Cell, Sequence[Shot]]) -> Iterator[Shot]:
+    for part in (slice(0, _FIRST), slice(_FIRST, None)):
+        for right in (False, True):
+            for split in ("test", "valid"):
+                yield from _in_turn(
+                    members[part]
+                    for cell, members in cells.items()
+                    if cell[0] == split and (cell[1] == cell[2]) == right
+                )
 
 
 def _in_turn(groups: Iterable[Sequence[Shot]]) -> Iterator[Shot]:

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from convscope.report.scores import SPLITS, Scores, SplitScores
-from convscope.report.words import amount, date, duration, percent, percent_range
+from convscope.report.words import (
+    amount,
+    date,
+    duration,
+    finite,
+    percent,
+    percent_range,
+    short,
+)
 from convscope.run import RunInfo
 
 SPLIT_WORDS = {"test": "test", "valid": "validation", "train": "training"}
@@ -74,7 +82,7 @@ def headline(info: RunInfo, scores: Scores) -> Headline:
     if split == "test" and scores.baseline_class is not None:
         baseline = (
             f"Always answering “{scores.baseline_class}”, the commonest class in training, "
-            f"would name {percent(scores.baseline_accuracy)} rightly."
+            f"would name {percent(scores.baseline_accuracy)} correctly."
         )
     return Headline(
         split=split,
@@ -94,7 +102,7 @@ def _rest(best: SplitScores | None) -> str:
     if best is None:
         return "There is no measurement: no split had photos to predict."
     photos = amount(best.n, f"{SPLIT_WORDS[best.split]} photo")
-    return f"of {photos} named rightly (95 % interval {percent_range(best.accuracy_95)})"
+    return f"of {photos} named correctly (95\u00a0% interval {percent_range(best.accuracy_95)})"
 
 
 def _verdict(best: SplitScores | None, baseline: float | None) -> str:
@@ -110,7 +118,7 @@ def _verdict(best: SplitScores | None, baseline: float | None) -> str:
     low, high = best.accuracy_95
     text = (
         f"On many more photos like these, expect between {100 * low:.0f} and {100 * high:.0f} "
-        "in 100 to be named rightly"
+        "in 100 to be named correctly"
     )
     if baseline is not None:
         if low > baseline:
@@ -121,7 +129,7 @@ def _verdict(best: SplitScores | None, baseline: float | None) -> str:
             text += ": not surely better than always naming the commonest class"
     if high - low > _WIDE:
         # The width shrinks with the square root of n.
-        needed = round(best.n * ((high - low) / _WIDTH_GOAL) ** 2, -1)
+        needed = 10 * round(best.n * ((high - low) / _WIDTH_GOAL) ** 2 / 10)
         text += (
             f"; the range is wide because {amount(best.n, 'test photo')} "
             f"{'is' if best.n == 1 else 'are'} few (about {needed:,} would bring it to "
@@ -140,7 +148,8 @@ def _caveat(scores: Scores) -> str:
         )
     return (
         f"Validation figures (here {percent(valid.accuracy)} of {valid.n:,}) are optimistic: "
-        "choices such as when to stop were made on those photos. Judge by the test figures."
+        "choices such as when to stop were made on those photos. "
+        + ("Judge by the test figures." if "test" in scores.splits else "Keep some for a test.")
     )
 
 
@@ -193,4 +202,15 @@ def _facts(info: RunInfo, scores: Scores) -> tuple[tuple[str, str], ...]:
 def _augment(info: RunInfo) -> str:
     if not info.augment:
         return "none"
-    return ", ".join(f"{key}: {value}" for key, value in info.augment.items())
+    return ", ".join(_change(key, value) for key, value in info.augment.items())
+
+
+def _change(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"{name.replace('_', ' ')}: {'yes' if value else 'no'}"
+    amount_ = finite(value)
+    if amount_ is not None and name == "rotation":
+        return f"rotation: up to {short(amount_)}°"
+    if amount_ is not None and name == "shift":
+        return f"shift: up to {percent(amount_, 0)}"
+    return f"{name.replace('_', ' ')}: {value}"

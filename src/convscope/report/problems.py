@@ -11,17 +11,25 @@ _OTHERS = 5
 _SEVERITIES = ("error", "warning", "note")
 
 # Heading and what it means, in the order of the page: what breaks a result first.
-_KINDS = {
+KINDS = {
     "split_leak": (
         "The same photo in two splits",
         "The test figure flatters: the classifier has seen these photos, or near copies of them.",
+    ),
+    "group_leak": (
+        "Photos of one group in two splits",
+        "The test figure flatters: what belongs together, such as shots of one object, is on both "
+        "sides.",
     ),
     "label_conflict": (
         "The same photo in two classes",
         "At least one of the labels is wrong.",
     ),
     "unreadable": ("Files that cannot be read as photos", "They were left out."),
-    "truncated": ("Photos that end too early", "The file is damaged, often by a broken copy."),
+    "truncated": (
+        "Photos that end too early",
+        "The file is damaged, often by a broken copy; left out.",
+    ),
     "unsupported": ("Files of a kind that is not supported", "They were left out."),
     "too_large": ("Photos with too many pixels", "They were left out."),
     "wrong_suffix": (
@@ -40,12 +48,16 @@ _KINDS = {
     ),
     "few_photos": ("Classes with few photos", "Their figures are uncertain."),
     "ignored": ("Files that were passed over", "They are not photos, or lie outside the classes."),
-    "link_loop": ("Folders that link to themselves", "They were not followed."),
+    "link_loop": (
+        "Links that lead nowhere",
+        "They point to nothing, or back to themselves; left out.",
+    ),
 }
 LOOKED_FOR = (
     "unreadable, truncated, unsupported and oversized files; file names that do not fit their "
-    "content; exact and near copies; the same photo in two splits or two classes; very small "
-    "photos; classes of very different size or with few photos; ignored files and link loops"
+    "content; exact and near copies; the same photo in two splits or two classes; one group in two "
+    "splits; very small photos; classes of very different size or with few photos; files that "
+    "were passed over; links that lead nowhere"
 )
 
 
@@ -85,7 +97,7 @@ def problems(
     findings: Sequence[Mapping[str, Any]], left_out: Sequence[tuple[str, str]]
 ) -> Problems:
     """Group the findings by kind, the gravest severity first within the fixed order of kinds."""
-    by_kind: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in _KINDS}
+    by_kind: dict[str, list[Mapping[str, Any]]] = {kind: [] for kind in KINDS}
     for finding in findings:
         by_kind.setdefault(str(finding.get("kind")), []).append(finding)
     groups = [_group(kind, rows) for kind, rows in by_kind.items() if rows]
@@ -109,7 +121,7 @@ def problems(
 
 
 def _group(kind: str, rows: list[Mapping[str, Any]]) -> ProblemGroup:
-    title, meaning = _KINDS.get(kind, (kind.replace("_", " ").capitalize(), ""))
+    title, meaning = KINDS.get(kind, (kind.replace("_", " ").capitalize(), ""))
     severities = {str(row.get("severity")) for row in rows}
     return ProblemGroup(
         title=title,
@@ -122,18 +134,20 @@ def _group(kind: str, rows: list[Mapping[str, Any]]) -> ProblemGroup:
 
 
 def _problem(row: Mapping[str, Any]) -> Problem:
-    where = row.get("path")
+    detail = str(row.get("detail") or "")
+    where = str(row.get("path") or "")
     if not where:
+        # The detail often names the class or split itself.
         parts = [
-            f"{word} {row[key]}"
-            for word, key in (("class", "class"), ("split", "split"))
-            if row.get(key)
+            f"{word} {row[word]}"
+            for word in ("class", "split")
+            if row.get(word) and f"{word} {row[word]}" not in detail
         ]
         where = ", ".join(parts)
-    other = tuple(str(name) for name in row.get("other") or ())
+    other = tuple(str(name) for name in row.get("other") or () if str(name) not in detail)
     return Problem(
-        where=str(where),
-        detail=str(row.get("detail") or ""),
+        where=where,
+        detail=detail,
         other=other[:_OTHERS],
         more_other=max(0, len(other) - _OTHERS),
     )

@@ -37,8 +37,9 @@
     const caption = make("figcaption");
     const file = make("span", photo.name, "file");
     file.title = photo.path;
-    caption.append(file, ` says `, make("b", said), ` ${photo.p.toFixed(2)}, is `, make("b", label));
-    if (photo.label !== photo.predicted) caption.append(` ${photo.pLabel.toFixed(2)}`);
+    const right = photo.label === photo.predicted;
+    caption.append(file, "says ", make("b", said, right ? "blue" : "orange"), ` ${photo.p.toFixed(2)}`);
+    if (!right) caption.append(", is ", make("b", label, "blue"), ` ${photo.pLabel.toFixed(2)}`);
     figure.append(picture(id, photo), caption);
     item.append(figure);
     return item;
@@ -46,11 +47,11 @@
 
   const open = (button) => {
     const [split, row, column] = button.dataset.cell.split(" ");
-    const count = Number(button.textContent);
+    const count = Number.parseInt(button.textContent, 10);
     const ids = data.cells[button.dataset.cell] || [];
     const right = row === column;
     document.getElementById("cell-title").textContent = right
-      ? `${data.classes[row]}, named rightly`
+      ? `${data.classes[row]}, named correctly`
       : `${data.classes[row]}, named ${data.classes[column]}`;
     const order = right ? "least sure first" : "surest first";
     const word = { test: "test", valid: "validation" }[split];
@@ -64,6 +65,9 @@
     dialog.scrollTop = 0;
   };
 
+  for (const button of document.querySelectorAll("button[data-cell]")) {
+    button.addEventListener("click", () => open(button));
+  }
   document.getElementById("cell-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog) dialog.close();
@@ -74,10 +78,6 @@
   for (const table of document.querySelectorAll("table.matrix")) {
     const buttons = [...table.querySelectorAll("button")];
     buttons.forEach((button, i) => { button.tabIndex = i ? -1 : 0; });
-    table.addEventListener("click", (event) => {
-      const button = event.target.closest("button");
-      if (button) open(button);
-    });
     table.addEventListener("keydown", (event) => {
       const step = steps[event.key];
       if (!step || !event.target.matches("button")) return;
@@ -144,10 +144,10 @@
     hit.addEventListener("pointerleave", () => { tip.hidden = true; });
   }
 
-  // A sheet of paper cannot be unfolded.
+  // A sheet of paper cannot be unfolded; the tables behind the charts are not worth its pages.
   let folded = [];
   window.addEventListener("beforeprint", () => {
-    folded = [...document.querySelectorAll("details:not([open])")];
+    folded = [...document.querySelectorAll("details:not([open], .behind)")];
     for (const node of folded) node.open = true;
   });
   window.addEventListener("afterprint", () => {

@@ -8,6 +8,11 @@ from datetime import UTC, datetime
 
 MISSING = "–"
 _NO_BREAK = "\u00a0"
+# Not strftime's: the page must not depend on the reader's locale.
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July",
+    "August", "September", "October", "November", "December",
+)  # fmt: skip
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -87,7 +92,7 @@ def date(iso: str) -> str:
         return iso
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment:%Y, %H:%M} UTC"
 
 
 def finite(value: object) -> float | None:

@@ -13,7 +13,13 @@ from torch import nn
 
 from convscope.data.survey import CHUNK, DecodeSpec, Facts, survey
 from convscope.nets.catalog import NetSpec
-from convscope.nets.inference import bfloat16_is_fast, inference_body, prepare
+from convscope.nets.inference import (
+    bfloat16_is_fast,
+    fused_stages,
+    inference_body,
+    join_stages,
+    prepare,
+)
 from convscope.run import PrecisionInfo
 from convscope.transfer.push import push
 from convscope.transfer.shards import Shards
@@ -46,26 +52,20 @@ class Features:
 
 
 class Backbone:
-    """The convolutional part of a network with mean pooling behind it, ready to evaluate.
+    """Photos to pooled feature vectors.
 
     Parameters
     ----------
-    net : nn.Module
-        With its convolutional part as the sequence ``features``; left as it is.
+    body : nn.Module
+        Float32 input to float32 feature maps, see
+        :func:`~convscope.nets.inference.inference_body`.
     spec : NetSpec
-    precision : PrecisionInfo
     """
 
-    def __init__(self, net: nn.Module, spec: NetSpec, precision: PrecisionInfo) -> None:
-        stages = net.get_submodule("features")
-        if not isinstance(stages, nn.Sequential):
-            raise TypeError(f"{spec.name}.features is no sequence of stages")
-        fast = precision.dtype == "bfloat16"
-        self.spec = spec
+    def __init__(self, body: nn.Module, spec: NetSpec) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        stages = stages.eval()
-        body = inference_body(stages, float32_stages=precision.float32_stages if fast else None)
         self.body = body.to(self.device)
+        self.spec = spec
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Photos, uint8 ``(n, size, size, 3)``, to features, float32 ``(n, features)``."""
@@ -73,6 +73,19 @@ class Backbone:
             x = prepare(torch.from_numpy(pixels).to(self.device), self.spec.mean, self.spec.std)
             pooled: np.ndarray = self.body(x).mean((2, 3)).cpu().numpy()
             return pooled
+
+
+def make_backbone(net: nn.Module, spec: NetSpec, precision: PrecisionInfo) -> Backbone:
+    """The convolutional part of a network with mean pooling behind it, ready to evaluate."""
+    kept = precision.float32_stages if precision.dtype == "bfloat16" else None
+    return Backbone(inference_body(_stages(net), float32_stages=kept), spec)
+
+
+def _stages(net: nn.Module) -> nn.Sequential:
+    stages = net.get_submodule("features")
+    if not isinstance(stages, nn.Sequential):
+        raise TypeError(f"{type(net).__name__}.features is no sequence of stages")
+    return stages.eval()
 
 
 def decode_spec(spec: NetSpec, precision: PrecisionInfo) -> DecodeSpec:
@@ -102,19 +115,27 @@ def choose_precision(
     exact_pixels = _calibration_pixels(paths, spec, fast=False)
     if not len(exact_pixels):
         return EXACT
-    exact = Backbone(net, spec, EXACT)(exact_pixels)
+    exact_stages = fused_stages(_stages(net))
+    exact = Backbone(join_stages(exact_stages, []), spec)(exact_pixels)
     pixels = _calibration_pixels(paths, spec, fast=True)
-    stages = len(list(net.get_submodule("features").children()))
-    dtypes: list[Literal["float32", "bfloat16"]] = ["float32"]
-    if bfloat16_is_fast():
-        dtypes.insert(0, "bfloat16")
-    for dtype in dtypes:
-        for kept in range(stages) if dtype == "bfloat16" else (0,):
-            trial = PrecisionInfo(mode="fast", dtype=dtype, float32_stages=kept, cosine=None)
-            cosine = float(cosines(exact, Backbone(net, spec, trial)(pixels)).min())
-            if cosine >= CALIBRATION_COSINE:
-                return trial.model_copy(update={"cosine": round(cosine, 5)})
-    return EXACT
+
+    def measure(kept: int, fast_stages: list[nn.Module]) -> PrecisionInfo:
+        body = join_stages(exact_stages[:kept], fast_stages)
+        cosine = float(cosines(exact, Backbone(body, spec)(pixels)).min())
+        return PrecisionInfo(
+            mode="fast",
+            dtype="bfloat16" if fast_stages else "float32",
+            float32_stages=kept if fast_stages else 0,
+            cosine=round(cosine, 5),
+        )
+
+    fast_stages = fused_stages(_stages(net), torch.bfloat16) if bfloat16_is_fast() else []
+    for kept in range(len(fast_stages)):
+        found = measure(kept, fast_stages[kept:])
+        if (found.cosine or 0) >= CALIBRATION_COSINE:
+            return found
+    found = measure(len(exact_stages), [])
+    return found if (found.cosine or 0) >= CALIBRATION_COSINE else EXACT
 
 
 def _calibration_pixels(paths: Sequence[Path], spec: NetSpec, *, fast: bool) -> np.ndarray:
@@ -153,7 +174,7 @@ def extract_features(
     paths : sequence of Path
         Files that cannot be decoded are named in the result's facts.
     net : nn.Module
-        See :class:`Backbone`.
+        With its convolutional part as the sequence ``features``; left as it is.
     spec : NetSpec
     mode : str
         ``fast``: bfloat16 where the processor computes it and the features stay close, JPEGs
@@ -172,7 +193,7 @@ def extract_features(
     if done:
         vectors[: len(facts)] = done.vectors
         advance(len(facts))
-    backbone = Backbone(net, spec, precision)
+    backbone = make_backbone(net, spec, precision)
     first = len(facts)
     for chunk, output in push(
         paths[first:], decode_spec(spec, precision), backbone, workers=workers

@@ -1,0 +1,38 @@
+"""Fixtures of all tests, and the skipping of tests that need files beside the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import photos
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# A machine shared with others is slow now and then; that is no fault of the code.
+settings.register_profile("convscope", deadline=None)
+settings.load_profile("convscope")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``shared`` where the photos are not there."""
+    if (SHARED / "images").is_dir():
+        return
+    skip = pytest.mark.skip(reason="no folder shared/images beside the checkout")
+    for item in items:
+        if item.get_closest_marker("shared"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of photos and weights beside the checkout; for tests marked ``shared``."""
+    return SHARED
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Three classes of six small photos each."""
+    return photos.photo_folder(tmp_path / "photos", {"cat": 6, "dog": 6, "owl": 6})

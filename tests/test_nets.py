@@ -1,0 +1,234 @@
+"""The networks against their papers' figures, and their fast forms against themselves."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from convscope.errors import ConvscopeError, InputError
+from convscope.nets import weights as weights_module
+from convscope.nets.catalog import NETS, build_net, net_spec
+from convscope.nets.founding import FcNN, SmallCNN, keras_parameter_count
+from convscope.nets.inference import FusedConv2d, fuse, inference_body, network_logits, prepare
+from convscope.nets.mobilenet import MobileNetV2
+from convscope.nets.weights import find_weights, load_body, read_weights
+from learnable import settled_net
+
+
+def test_founding_networks_have_the_parameters_of_the_exercise() -> None:
+    assert keras_parameter_count(FcNN(8)) == 3_071_908
+    assert keras_parameter_count(SmallCNN(8)) == 342_578
+    # By hand: 6912x400 + 400x500 + 500x200 + 200x8 weights, a bias and four batch norm numbers
+    # for each of the 1,100 hidden units, 8 biases.
+    by_hand = 6912 * 400 + 400 * 500 + 500 * 200 + 200 * 8 + 1100 * (1 + 4) + 8
+    assert keras_parameter_count(FcNN(8)) == by_hand
+
+
+def test_mobilenet_has_the_published_number_of_parameters() -> None:
+    assert sum(p.numel() for p in MobileNetV2(1000).parameters()) == 3_504_872
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_network_gives_one_logit_per_class(name: str) -> None:
+    spec = NETS[name]
+    net = build_net(spec, 3, seed=0).eval()
+    photos = np.random.default_rng(0).integers(0, 256, (2, spec.size, spec.size, 3), np.uint8)
+    logits = network_logits(net, spec.mean, spec.std)(photos)
+    assert logits.shape == (2, 3)
+    assert logits.dtype == np.float32
+    one = network_logits(net, spec.mean, spec.std)(photos[:1])
+    np.testing.assert_allclose(one, logits[:1], atol=1e-5)
+
+
+def test_initial_weights_depend_on_the_seed_and_leave_the_callers_random_numbers() -> None:
+    spec = net_spec("small_cnn")
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    a, b, c = (build_net(spec, 2, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["classifier.weight"], c["classifier.weight"])
+
+
+def test_unknown_net_is_told_the_nearest() -> None:
+    with pytest.raises(InputError, match="Did you mean 'mobilenet_v2'"):
+        net_spec("mobilnet_v2")
+
+
+def test_prepare_is_the_textbook_normalisation() -> None:
+    photos = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
+    x = prepare(photos, (0.5, 0.25, 0.1), (0.5, 0.2, 0.3))
+    by_hand = [(0 - 0.5) / 0.5, (128 / 255 - 0.25) / 0.2, (1 - 0.1) / 0.3]
+    torch.testing.assert_close(x.flatten(), torch.tensor(by_hand))
+    assert prepare(
+        torch.zeros(2, 8, 8, 3, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3
+    ).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="module")
+def trained_like() -> MobileNetV2:
+    return settled_net(4, side=64)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_fused_network_is_the_same_function(trained_like: MobileNetV2, batch: int) -> None:
+    x = torch.randn(batch, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    state = {name: tensor.clone() for name, tensor in trained_like.state_dict().items()}
+    body = inference_body(trained_like.features, float32_stages=None)
+    with torch.inference_mode():
+        # Weights are packed for the first batch's shape: other sizes must do as well.
+        body(torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+        wanted, got = trained_like.features(x), body(x)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-4
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in body.modules())
+    assert all(torch.equal(state[k], v) for k, v in trained_like.state_dict().items())
+
+
+def test_fused_network_is_the_same_function_without_the_fused_kernel(
+    trained_like: MobileNetV2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convscope.nets.inference.fused_kernels_work", lambda: False)
+    monkeypatch.setattr(FusedConv2d, "_one_call", None)
+    x = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        wanted = trained_like.features(x)
+        got = inference_body(trained_like.features, float32_stages=None)(x)
+    assert float((got - wanted).norm() / wanted.norm()) < 1e-4
+
+
+def test_bfloat16_stages_are_close_and_closer_with_more_float32(
+    trained_like: MobileNetV2,
+) -> None:
+    x = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        exact = trained_like.features(x)
+        distances = []
+        for kept in (0, 10, 19):
+            got = inference_body(trained_like.features, float32_stages=kept)(x)
+            assert got.dtype == torch.float32
+            distances.append(float((got - exact).norm() / exact.norm()))
+    assert distances[0] < 0.5
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 1e-4
+
+
+def test_fuse_leaves_a_shared_convolution_alone() -> None:
+    """The output of the convolution is used twice: ReLU must not be folded into it."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+            self.relu = nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return self.relu(y) + y
+
+    net = Twice().eval()
+    x = torch.randn(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        torch.testing.assert_close(fuse(net)(x), net(x), rtol=1e-4, atol=1e-5)
+
+
+def _file(folder: Path, net: nn.Module, name: str = "w.safetensors") -> Path:
+    file = folder / name
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
+    return file
+
+
+def test_weights_of_another_head_fit_the_body(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    source = MobileNetV2(1000)
+    net = MobileNetV2(3)
+    head = net.classifier[1].weight.clone()
+    load_body(net, read_weights(_file(tmp_path, source)))
+    assert torch.equal(net.features[0][0].weight, source.features[0][0].weight)
+    assert torch.equal(net.classifier[1].weight, head)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_pth_files_are_read_without_running_code(tmp_path: Path, wrapped: bool) -> None:
+    net = SmallCNN(2)
+    state = {f"module.{k}": v for k, v in net.state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "w.pth")
+    tensors = read_weights(tmp_path / "w.pth").tensors
+    assert set(tensors) == set(net.state_dict())
+    torch.testing.assert_close(tensors["classifier.weight"], net.classifier.weight.data)
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code from a weight file was run",)
+
+
+def test_pth_file_with_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a": _Bomb()}, tmp_path / "bad.pth")
+    with pytest.raises(InputError, match=r"bad\.pth cannot be read as weights"):
+        read_weights(tmp_path / "bad.pth")
+    assert capsys.readouterr().out == ""
+
+
+def test_misfit_and_broken_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"w\.safetensors does not fit the network: it lacks"):
+        load_body(MobileNetV2(3), read_weights(_file(tmp_path, SmallCNN(3))))
+    other = MobileNetV2(3)
+    other.features[0][0] = nn.Conv2d(3, 32, 5, bias=False)
+    with pytest.raises(InputError, match=r"another shape of features\.0\.0\.weight"):
+        load_body(MobileNetV2(3), read_weights(_file(tmp_path, other)))
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
+        read_weights(broken)
+    header = json.dumps({"x": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
+    broken.write_bytes(struct.pack("<Q", len(header)) + header + b"short")
+    with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
+        read_weights(broken)
+
+
+def test_weights_are_found_by_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = net_spec("mobilenet_v2")
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
+    assert find_weights("none", spec) is None
+    with pytest.raises(InputError, match=r"nowhere\.pth: no such file"):
+        find_weights(str(tmp_path / "nowhere.pth"), spec)
+    with pytest.raises(InputError, match="not there yet"):
+        find_weights("builtin", spec)
+    with pytest.raises(InputError, match="No published weights for small_cnn"):
+        find_weights("published", net_spec("small_cnn"))
+    cached = tmp_path / "cache" / "mobilenet_v2-b0353104.pth"
+    cached.parent.mkdir()
+    cached.touch()
+    assert find_weights("published", spec) == cached
+
+
+def test_published_weights_that_cannot_be_fetched_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
+    spec = net_spec("mobilenet_v2")
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr(weights_module.torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ConvscopeError, match="Network is unreachable") as caught:
+        find_weights("published", spec)
+    assert "--strategy cnn" in str(caught.value)
+    assert str(tmp_path / "mobilenet_v2-b0353104.pth") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.shared
+def test_published_weights_load_and_tell_photos_apart(shared: Path) -> None:
+    """The file with the 1000-class head fits as a whole: the key names are torchvision's."""
+    state = read_weights(shared / "weights/mobilenet_v2_imagenet_1000.safetensors").tensors
+    net = MobileNetV2(1000)
+    missing, unknown = net.load_state_dict(dict(state), strict=False)
+    assert not unknown
+    assert all(name.endswith("num_batches_tracked") for name in missing)
