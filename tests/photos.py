@@ -74,12 +74,13 @@ def bomb_png(side: int = 30_000) -> bytes:
     packed = b"".join(squeeze.compress(row * 100) for _ in range(side // 100)) + squeeze.flush()
     return (
         b"\x89PNG\r\n\x1a\n"
-        + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-        + _png_chunk(b"IDAT", packed)
-        + _png_chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+        + png_chunk(b"IDAT", packed)
+        + png_chunk(b"IEND", b"")
     )
 
 
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Length, kind, content, check sum."""
     check = zlib.crc32(kind + content)
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)

@@ -283,8 +283,18 @@ def test_classes_need_two_usable_photos() -> None:
     facts = [fact(i) for i in range(6)]
     require_classes(listed, facts)
     for row in (1, 4, 5):
-        facts[row] = replace(facts[row], error_kind="unreadable")
-    with pytest.raises(InputError, match=r"Fewer than 2 usable photos in: a \(1\), c \(0\)\."):
+        facts[row] = replace(facts[row], error_kind="unreadable", error="no picture")
+    with pytest.raises(InputError, match=r"in: a \(1, 1 to train on\), c \(0, 0 to") as caught:
+        require_classes(listed, facts)
+    assert all(f"{listed.paths[row]} (no picture)" in str(caught.value) for row in (1, 4, 5))
+
+
+def test_classes_need_a_usable_training_photo_where_the_split_is_given() -> None:
+    listed = table(list("aaabbb"), splits=["train", "valid", "test"] * 2)
+    facts = [fact(i) for i in range(6)]
+    require_classes(listed, facts)
+    facts[3] = replace(facts[3], error_kind="truncated", error="cut off")
+    with pytest.raises(InputError, match=r"in: b \(2, 0 to train on\)"):
         require_classes(listed, facts)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 import photos
 from convscope.data.images import (
@@ -238,11 +238,30 @@ def test_thirty_two_bit_integers_are_scaled() -> None:
     assert pixels(encode(Image.fromarray(values), "TIFF"))[..., 0].tolist() == [[0, 100, 255]]
 
 
-def test_sixteen_bit_colour_keeps_its_upper_eight_bits() -> None:
-    rgb = np.zeros((4, 4, 3), np.uint16)
-    rgb[...] = (220 << 8, 30 << 8, 40 << 8)
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bit_colour_is_scaled_by_its_own_range(suffix: str) -> None:
+    # 12-bit values in a 16-bit file: 1000 .. 3550, so (value - 1000) / 10 each.
+    rgb = np.array([[[1000, 2000, 3550], [3000, 1500, 1010]]], np.uint16)
+    _, content = cv2.imencode(suffix, np.ascontiguousarray(rgb[..., ::-1]))
+    assert pixels(content.tobytes()).tolist() == [[[0, 100, 255], [200, 50, 1]]]
+
+
+def test_sixteen_bit_colour_with_transparency_is_laid_over_white() -> None:
+    rgba = np.zeros((1, 3, 4), np.uint16)
+    rgba[0] = [(0, 0, 0, 65535), (65535, 0, 0, 65535), (0, 0, 65535, 0)]
+    _, content = cv2.imencode(".png", np.ascontiguousarray(rgba[..., [2, 1, 0, 3]]))
+    assert pixels(content.tobytes()).tolist() == [[[0, 0, 0], [255, 0, 0], [255, 255, 255]]]
+
+
+def test_sixteen_bit_colour_is_turned_upright() -> None:
+    rgb = np.array([[[0, 0, 0], [65535, 0, 0]]], np.uint16)
     _, content = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))
-    assert (pixels(content.tobytes()) == photos.RED).all()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    chunk = exif.tobytes().removeprefix(b"Exif\0\0")
+    head, tail = content.tobytes().split(b"IDAT", 1)
+    with_exif = head[:-4] + photos.png_chunk(b"eXIf", chunk) + head[-4:] + b"IDAT" + tail
+    assert pixels(with_exif).tolist() == [[[0, 0, 0]], [[255, 0, 0]]]
 
 
 # --- what cannot be used -----------------------------------------------------------------------

@@ -24,6 +24,8 @@ FEW_PHOTOS = 20
 # Largest class over smallest, above which the imbalance is worth a line.
 IMBALANCE = 3.0
 LEAST_PER_CLASS = 2
+# Files that one error names at most.
+_NAMED = 5
 
 Severity = Literal["error", "warning", "note"]
 
@@ -153,15 +155,31 @@ def find_problems(table: PhotoTable, facts: Sequence[Facts]) -> tuple[Finding, .
 
 
 def require_classes(table: PhotoTable, facts: Sequence[Facts]) -> None:
-    """Raise :class:`InputError` where a class has fewer than 2 usable photos."""
-    usable = Counter(label for label, fact in zip(table.labels, facts, strict=True) if fact.usable)
-    poor = [label for label in table.classes if usable[label] < LEAST_PER_CLASS]
-    if poor:
-        names = ", ".join(f"{label} ({usable[label]})" for label in poor)
-        raise InputError(
-            f"Fewer than {LEAST_PER_CLASS} usable photos in: {names}. Add photos to these "
-            "classes or remove them."
-        )
+    """Raise :class:`InputError` where a class has too few usable photos.
+
+    Too few are fewer than 2, or none to train on where the split is given. The error names the
+    files of such a class that were left out.
+    """
+    usable, trained = Counter[str](), Counter[str]()
+    for row, fact in enumerate(facts):
+        if fact.usable:
+            usable[table.labels[row]] += 1
+            trained[table.labels[row]] += table.splits is None or table.splits[row] == "train"
+    poor = [c for c in table.classes if usable[c] < LEAST_PER_CLASS or not trained[c]]
+    if not poor:
+        return
+    names = ", ".join(f"{c} ({usable[c]}, {trained[c]} to train on)" for c in poor)
+    left_out = [
+        f"{table.paths[row]} ({fact.error})"
+        for row, fact in enumerate(facts)
+        if not fact.usable and table.labels[row] in poor
+    ]
+    text = f"Too few usable photos in: {names}; at least {LEAST_PER_CLASS} are needed, one of "
+    text += "them to train on."
+    if left_out:
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        text += f" Left out: {', '.join(left_out[:_NAMED])}{more}."
+    raise InputError(f"{text} Add photos to these classes or remove them.")
 
 
 def _finding(
@@ -265,6 +283,6 @@ def _class_problems(table: PhotoTable, facts: Sequence[Facts]) -> list[Finding]:
         findings.append(
             _finding("imbalance", None, None,
                      f"{largest} has {sizes[largest]} photos, {smallest} {sizes[smallest]}: "
-                     f"{ratio:.1f} times; training weights the classes")
+                     f"{ratio:.1f} times; a network from scratch weights the classes")
         )  # fmt: skip
     return findings

@@ -1,10 +1,9 @@
 """One photo file to one RGB array, whatever wrote the file.
 
 Every file is opened under the same rules: only the formats of :data:`FORMATS`, EXIF orientation
-applied, transparency over white, first frame only, nothing beyond :data:`MAX_PIXELS`; grey of more
-than 8 bits scaled by the photo's own range (colour of 16 bits by the type's range: Pillow hands out
-its upper 8 bits). What cannot be used raises :class:`~convscope.errors.PhotoError` with the reason
-in plain words.
+applied, transparency over white, more than 8 bits a channel scaled by the photo's own range, first
+frame only, nothing beyond :data:`MAX_PIXELS`. What cannot be used raises
+:class:`~convscope.errors.PhotoError` with the reason in plain words.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from convscope.errors import PhotoError
 
@@ -137,7 +136,7 @@ def decode_photo(content: bytes, *, at_least: int | None = None) -> Photo:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=_OPENERS) as image:
-                return _load(image, at_least)
+                return _load(image, content, at_least)
         except PhotoError:
             raise
         except Image.DecompressionBombError as error:
@@ -150,7 +149,7 @@ def decode_photo(content: bytes, *, at_least: int | None = None) -> Photo:
             raise _broken(content, error) from None
 
 
-def _load(image: Image.Image, at_least: int | None) -> Photo:
+def _load(image: Image.Image, content: bytes, at_least: int | None) -> Photo:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise PhotoError("too_large", _too_large_text(f"{width}x{height} = {width * height:,}"))
@@ -159,17 +158,40 @@ def _load(image: Image.Image, at_least: int | None) -> Photo:
         # JPEG only; Pillow ignores it elsewhere. It never goes below what is asked for.
         image.draft(None, (round(width * scale), round(height * scale)))
     image_format = image.format or "unknown"
+    deep = _is_deep_colour(image)
+    # Pillow turns a TIFF upright while loading; OpenCV never turns.
+    turned = deep and image.format == "TIFF"
+    stored = _orientation(image) if turned else 1
     image.load()
-    orientation = _orientation(image)
+    orientation = stored if turned else _orientation(image)
     if orientation in _SWAPS_SIDES:
         width, height = height, width
-    rgb = _to_rgb(image)
+    rgb = _deep_to_rgb(content) if deep else _to_rgb(image)
     upright = rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
     return Photo(upright, image_format, width, height)
 
 
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether it has 16 bits a channel, of which Pillow would keep the upper 8."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else ()
+    return image.mode not in _HIGH_DEPTH_MODES and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _deep_to_rgb(content: bytes) -> Image.Image:
+    import cv2  # for the rare file that needs it: the decoding processes start faster without
+
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3 or values.dtype != np.uint16:
+        raise PhotoError("unreadable", "16-bit colour that cannot be decoded")
+    rgb = _stretch(values[..., 2::-1])
+    if values.shape[2] == 4:
+        alpha = values[..., 3:] / 65535.0
+        rgb = np.round(rgb * alpha + 255.0 * (1 - alpha)).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(rgb))
+
+
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation that is still to be applied; Pillow applies a TIFF's while loading."""
+    """The EXIF orientation that is still to be applied."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # EXIF that cannot be parsed says nothing about orientation

@@ -101,9 +101,7 @@ class EpochBar(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the epoch's figures."""
         row = self.history.rows[-1]
-        text = f"epoch {row['epoch']}: training loss {row.get('train_loss', float('nan')):.3f}"
-        if "valid_loss" in row:
-            text += (
-                f", validation loss {row['valid_loss']:.3f}, accuracy {row['valid_accuracy']:.3f}"
-            )
+        text = f"training, epoch {row['epoch']}"
+        if "valid_accuracy" in row:
+            text += f": validation accuracy {row['valid_accuracy']:.3f}"
         self.update(0, text)

@@ -1,0 +1,65 @@
+"""The whole story on photos that convscope draws itself: draw, check, fit, report."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from convscope.data.checks import check
+from convscope.demo.photos import MASKS, Shortcut, write_photos
+from convscope.errors import InputError
+from convscope.fitting import fit
+from convscope.options import FitOptions
+from convscope.progress import Progress
+from convscope.run import Run
+
+SHORTCUT = Shortcut("bird", splits=("train", "valid"))
+
+
+def tell(
+    out: Path,
+    *,
+    seed: int = 0,
+    shortcut: bool = False,
+    overwrite: bool = False,
+    epochs: int | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Draw a photo set beside the run, check it, train the small CNN on it, write the report.
+
+    Parameters
+    ----------
+    out : Path
+        The Run folder to make; the photos go into ``OUT.photos``.
+    seed : int
+        For the photos and for the training.
+    shortcut : bool
+        Put snow behind nearly all birds of the training and validation photos, and behind no
+        other: what the network learns then fails on the test photos, where birds have no snow.
+    overwrite : bool
+        Replace an earlier demo.
+    epochs : int, optional
+        At most.
+    progress : Progress, optional
+
+    Raises
+    ------
+    InputError
+        If ``out`` or its photos exist.
+    """
+    progress = progress or Progress()
+    photos = out.with_name(out.name + ".photos")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
+    if photos.exists():
+        if not overwrite or not (photos / MASKS).is_dir():
+            raise InputError(f"{photos} exists already. Choose another --out, or move it away.")
+        shutil.rmtree(photos)
+    progress.say(f"1 of 3: drawing photos of five clay creatures into {photos}")
+    write_photos(photos, seed=seed, shortcut=SHORTCUT if shortcut else None, progress=progress)
+    progress.say("2 of 3: checking them")
+    report = check(photos, progress=progress)
+    progress.say(f"{report.photos:,} usable photos, {len(report.findings)} problems found")
+    progress.say("3 of 3: training a small convolutional network from scratch")
+    options = FitOptions(strategy="cnn", seed=seed, epochs=epochs)
+    return fit(photos, out, options, overwrite=overwrite, progress=progress)
