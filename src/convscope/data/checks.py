@@ -103,13 +103,13 @@ class CheckReport:
 
 
 def check(
-    photos: Path, *, workers: int | None = None, progress: Progress | None = None
+    photos: Path | str, *, workers: int | None = None, progress: Progress | None = None
 ) -> CheckReport:
     """Decode every photo of a data set and list its problems; changes nothing.
 
     Parameters
     ----------
-    photos : Path
+    photos : path
         See :func:`~convscope.data.folder.scan`.
     workers : int, optional
         Decoding processes, default one per core.
@@ -120,7 +120,7 @@ def check(
     InputError
         If there is no data set at all.
     """
-    table = scan(photos)
+    table = scan(Path(photos))
     progress = progress or Progress()
     # A scaled decoding reads a file to its end as well: one that is cut off is found.
     spec = DecodeSpec(resize=32, size=32)
