@@ -29,7 +29,7 @@ def main() -> None:
     seeds = (0,) if options.quick else (0, 1, 2)
     ways: list[tuple[Strategy, str]] = [("fcnn", "none"), ("cnn", "standard")]
     if not options.quick:
-        ways += [("cnn", "none")]
+        ways += [("cnn", "none"), ("fcnn", "standard")]
     with material(options) as (photos, _, _real):
         found = {
             way: [accuracy(photos, *way, seed, options.quick) for seed in seeds] for way in ways

@@ -6,8 +6,11 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 the
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +21,9 @@ from rich.console import Console
 from convscope import __version__
 from convscope.errors import ConvscopeError
 from convscope.progress import Progress
+
+# Typer's own exit code for Ctrl-C; ours are 0, 1 and 2.
+_TYPER_STOPPED = 130
 
 # Modules that need PyTorch are imported inside the commands: --help is there at once.
 
@@ -40,7 +46,7 @@ Photos = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-Seed = Annotated[int, typer.Option(help="Every random choice comes from it.", min=0)]
+Seed = Annotated[int, typer.Option(help="Every random choice comes from it.", min=0, max=2**31 - 1)]
 Workers = Annotated[
     int | None,
     typer.Option(help="Decoding processes; default one per core, 0 for none.", min=0),
@@ -110,8 +116,8 @@ def fit(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="standard (rotate ±10°, shift ±0.1, flip) or none; default standard for cnn, "
-            "none for fcnn."
+            help="standard (rotate ±10°, shift ±0.1, flip) or none; default standard for "
+            "networks from scratch."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most; early stopping may end sooner.")] = (
@@ -210,8 +216,16 @@ def _progress() -> Progress:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; every error is one line on stderr."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal cannot show must not stop the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    _stop_once()
     try:
         app(args=argv)
+    except SystemExit as ended:
+        if ended.code == _TYPER_STOPPED:
+            _fail("Stopped.", 1)
+        raise
     except ConvscopeError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -228,7 +242,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
+def _stop_once() -> None:
+    """Ctrl-C stops the work; pressed again, it does not stop the tidying up after that."""
+    pressed = []
+
+    def stop(_signal: int, _frame: object) -> None:
+        _ignore_ctrl_c()  # in programs that are started while tidying up too
+        if not pressed:
+            pressed.append(True)
+            raise KeyboardInterrupt
+
+    if _in_charge() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, stop)
+
+
+def _ignore_ctrl_c() -> None:
+    if _in_charge():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _in_charge() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _fail(text: str, code: int) -> None:
+    _ignore_ctrl_c()  # there is nothing left to stop
     Console(stderr=True).print(
         f"convscope: {text}", markup=False, highlight=False, soft_wrap=True, style="red"
     )

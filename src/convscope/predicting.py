@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from convscope.calibration import probabilities
+from convscope.data.dataset import LEFT_OUT
 from convscope.data.folder import photos_in
 from convscope.data.survey import DecodeSpec
 from convscope.errors import InputError
@@ -95,10 +97,26 @@ def predict(
     run = run if isinstance(run, Run) else Run(Path(run))
     info = run.info()
     forward = classifier(run, info)
-    files = _list(photos)
+    wanted = _list(photos)
+    files = [path for path, error in wanted if error is None]
+    with (
+        (progress or Progress()).task("predicting", len(files), "photos") as advance,
+        closing(_named(files, info, forward, workers, advance)) as named,
+    ):
+        for path, error in wanted:
+            yield next(named) if error is None else Prediction(str(path), None, {}, error)
+
+
+def _named(
+    files: Sequence[Path],
+    info: RunInfo,
+    forward: Callable[[np.ndarray], np.ndarray],
+    workers: int | None,
+    advance: Callable[[int], None],
+) -> Generator[Prediction, None, None]:
     decode = DecodeSpec(info.input.resize, info.input.size, fast=info.precision.mode == "fast")
-    with (progress or Progress()).task("predicting", len(files), "photos") as advance:
-        for chunk, logits in push(files, decode, forward, workers=workers):
+    with closing(push(files, decode, forward, workers=workers)) as results:
+        for chunk, logits in results:
             shares = probabilities(logits, info.temperature)
             for row, fact, share in zip(chunk.rows, chunk.facts, shares, strict=True):
                 path = str(files[row])
@@ -149,14 +167,17 @@ def _head_on_backbone(
     return lambda photos: np.asarray(backbone(photos) @ weight.T + bias, np.float32)
 
 
-def _list(photos: Sequence[Path | str]) -> list[Path]:
-    files: list[Path] = []
+def _list(photos: Sequence[Path | str]) -> list[tuple[Path, str | None]]:
+    """Each photo with None, or with why it cannot be used: nothing is passed over in silence."""
+    wanted: list[tuple[Path, str | None]] = []
     for photo in map(Path, photos):
-        if photo.is_dir():
-            found, _ = photos_in(photo)
-            if not found:
-                raise InputError(f"{photo} holds no photos.")
-            files.extend(photo / name for name in found)
-        else:
-            files.append(photo)
-    return files
+        if not photo.is_dir():
+            wanted.append((photo, None))
+            continue
+        found, ignored = photos_in(photo)
+        entries: list[tuple[str, str | None]] = [(name, None) for name in found]
+        entries += [(name, reason) for name, kind, reason in ignored if kind in LEFT_OUT]
+        if not entries:
+            raise InputError(f"{photo} holds no photos.")
+        wanted.extend((photo / name, reason) for name, reason in sorted(entries))
+    return wanted

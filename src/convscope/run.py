@@ -161,8 +161,10 @@ class Run:
 
     def findings(self) -> list[dict[str, Any]]:
         """Read the problems found in the photos, ``log/check.json``."""
-        findings: list[dict[str, Any]] = self._read_json("log/check.json")["findings"]
-        return findings
+        found = self._read_json("log/check.json").get("findings")
+        if not isinstance(found, list):
+            raise InputError(f"{self.path / 'log' / 'check.json'} holds no list 'findings'.")
+        return found
 
     def predictions(self) -> Predictions:
         """Read ``predictions.parquet``."""
@@ -172,6 +174,12 @@ class Run:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{path} cannot be read: {error}") from None
         classes = tuple(name[2:] for name in table.column_names if name.startswith("p_"))
+        lacking = {"path", "split", "label"} - set(table.column_names)
+        if lacking or not classes:
+            raise InputError(
+                f"{path} has no column '{min(lacking, default='p_CLASS')}': it is not what "
+                "convscope writes."
+            )
         columns = [table.column(f"p_{name}").to_numpy() for name in classes]
         return Predictions(
             paths=tuple(table.column("path").to_pylist()),
@@ -190,10 +198,14 @@ class Run:
                 f"{self.path} is not a finished run: {name} cannot be read ({error.strerror}). "
                 "Make one with: convscope fit PHOTOS --out RUN"
             ) from None
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8 text: {error}") from None
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
-            content: dict[str, Any] = json.loads(self._read(name))
+            content = json.loads(self._read(name))
         except json.JSONDecodeError as error:
             raise InputError(f"{self.path / name} is not valid JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise InputError(f"{self.path / name} is not what convscope writes: no JSON object.")
         return content

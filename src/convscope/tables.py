@@ -6,22 +6,25 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from convscope.data.checks import KINDS, CheckReport
-from convscope.predicting import Prediction
 from convscope.run import Run
+
+if TYPE_CHECKING:  # it needs PyTorch, and `convscope check` does not
+    from convscope.predicting import Prediction
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
-def print_json(content: Any, stream: IO[str]) -> None:
+def print_json(content: Any, stream: TextIO) -> None:
     """One JSON document; text that is not valid UTF-8 (old file names) is escaped."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    unicode = (stream.encoding or "utf-8").lower().startswith("utf")
+    text = json.dumps(content, indent=2, ensure_ascii=not unicode, allow_nan=False)
     stream.write(text.encode("utf-8", errors="backslashreplace").decode("utf-8") + "\n")
 
 

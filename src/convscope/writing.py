@@ -34,12 +34,13 @@ class RunWriter:
         Replace a run that lies at ``out`` (once the new one is complete), and drop what an
         interrupted fit has left there.
     resume : bool
-        Go on with what an interrupted fit has left.
+        Go on with what an interrupted fit has left; from the start if there is nothing.
 
     Raises
     ------
     InputError
-        ``out`` exists, an interrupted fit lies there, or there is nothing to resume.
+        ``out`` exists, or an interrupted fit lies there: without ``resume``, or one that was asked
+        for something else.
     ConvscopeError
         The folder cannot be written to.
     """
@@ -47,21 +48,16 @@ class RunWriter:
     def __init__(
         self, out: Path, asked: dict[str, Any], *, overwrite: bool = False, resume: bool = False
     ) -> None:
-        self.out = out
-        self.folder = out.with_name(out.name + ".partial")
-        self.work = self.folder / "work"
-        if not out.name:
+        if out.name in ("", ".."):
             raise InputError(
                 f"--out {out} is no name for a folder. Give one, such as --out my-run."
             )
-        if (out.exists() or out.is_symlink()) and not overwrite:
-            raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
-        if overwrite and out.exists() and not _is_run(out):
-            raise InputError(
-                f"{out} exists and is no run of convscope: it is not overwritten. "
-                "Choose another --out."
-            )
+        self.out = out
+        self.folder = out.with_name(out.name + ".partial")
+        self.work = self.folder / "work"
+        self.overwrite = overwrite
         try:
+            _require_free(out, overwrite)
             self.resumed = self._open(asked, overwrite, resume)
         except OSError as error:
             raise ConvscopeError(
@@ -81,7 +77,11 @@ class RunWriter:
                 )
             shutil.rmtree(self.folder)
         self.work.mkdir(parents=True)
-        write_json(self.work / _ASKED, asked)
+        try:
+            write_json(self.work / _ASKED, asked)
+        except BaseException:
+            self.discard()
+            raise
         return False
 
     def _require_same(self, asked: dict[str, Any]) -> None:
@@ -143,15 +143,22 @@ class RunWriter:
         write_bytes(self.folder / "predictions.parquet", buffer.getvalue().to_pybytes())
 
     def finish(self) -> Run:
-        """Drop the working files and give the folder its name."""
-        shutil.rmtree(self.work)
-        old = None
-        if self.out.exists():
-            old = self.out.with_name(f".{self.out.name}.old-{os.getpid()}")
+        """Give the folder its name and drop the working files."""
+        # What a process that was killed was writing just then.
+        for unfinished in [*self.folder.glob(".*"), *self.folder.glob("log/.*")]:
+            unfinished.unlink()
+        old = self.out.with_name(f".{self.out.name}.old-{os.getpid()}")
+        replaces = self.overwrite and self.out.exists()
+        if replaces:
             self.out.rename(old)
-        self.folder.rename(self.out)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+        try:
+            self.folder.rename(self.out)
+        except BaseException:
+            if replaces:
+                old.rename(self.out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.out / self.work.name, ignore_errors=True)
         return Run(self.out)
 
     def discard(self) -> None:
@@ -159,8 +166,21 @@ class RunWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _require_free(out: Path, overwrite: bool) -> None:
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not overwrite:
+        raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
+    if not _is_run(out):
+        raise InputError(
+            f"{out} exists and is no run of convscope: it is not overwritten. Choose another --out."
+        )
+
+
 def _is_run(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / "run.json").is_file() or not any(folder.iterdir()))
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return (folder / "run.json").is_file() or not any(folder.iterdir())
 
 
 def _text(name: str) -> str:

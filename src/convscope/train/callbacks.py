@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 
 from convscope.files import write_bytes
 
@@ -36,6 +37,14 @@ class History(pl.Callback):
         self.file = file
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
+
+    @property
+    def best_epoch(self) -> int:
+        """That of least validation loss, counted from 1; the last if nothing was validated on."""
+        losses = [row["valid_loss"] for row in self.rows if "valid_loss" in row]
+        if not losses:
+            return len(self.rows)
+        return int(np.argmin(np.nan_to_num(losses, nan=np.inf, posinf=np.inf))) + 1
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,17 +11,17 @@ import numpy as np
 
 from convscope.data.augment import Augmentation
 from convscope.data.checks import require_classes
-from convscope.data.dataset import class_numbers, is_split, make_dataset
-from convscope.data.folder import PhotoTable
+from convscope.data.dataset import Dataset, class_numbers, is_split, make_dataset
+from convscope.data.folder import SPLITS, PhotoTable
 from convscope.data.pixels import Pixels
-from convscope.data.survey import DecodeSpec, Facts
+from convscope.data.survey import CHUNK, DecodeSpec, Facts
 from convscope.fitted import Fitted
 from convscope.nets.catalog import NetSpec, build_net
 from convscope.nets.inference import network_logits
 from convscope.progress import Progress
 from convscope.run import PrecisionInfo
 from convscope.train.batches import epoch_order
-from convscope.train.loop import TrainData, train_network
+from convscope.train.loop import TrainData, quiet, train_network
 from convscope.train.step import TrainPlan
 
 _EVALUATION_BATCH = 256
@@ -68,27 +69,24 @@ def fit_network(
     def refuse_poor_classes(facts: Sequence[Facts]) -> None:
         require_classes(table, facts)
 
-    pixels = Pixels(
-        table.full_paths(),
-        DecodeSpec(spec.resize, spec.size),
-        _decode_order(table, seed),
-        cache_file=work / "pixels",
-        workers=workers,
-        on_complete=refuse_poor_classes,
-    )
-    try:
-        net = build_net(spec, len(table.classes), seed)
-        dataset = None
-        if is_split(table):
-            train, valid = _given_rows(table)
-        else:
-            # Copies must not cross the split, so all photos have to be seen before it is made.
-            dataset = make_dataset(table, pixels.facts(), seed, progress)
-            train = dataset.rows[dataset.places("train")]
-            valid = dataset.rows[dataset.places("valid")]
+    order = _decode_order(table, seed)
+    decode = DecodeSpec(spec.resize, spec.size)
+    # Decoding in a thread of this process changes the filters of warnings too, and must both start
+    # and end while they are as training wants them.
+    with (
+        quiet(),
+        closing(
+            Pixels(
+                table.full_paths(), decode, order, cache_file=work / "pixels", workers=workers,
+                on_complete=refuse_poor_classes,
+            )
+        ) as pixels,
+    ):  # fmt: skip
+        train, valid, dataset = _training_rows(table, pixels, seed, progress)
         data = TrainData(
             pixels, labels, train, valid, len(table.classes), spec.mean, spec.std, policy
         )
+        net = build_net(spec, len(table.classes), seed)
         trained = train_network(
             net, data, plan, seed=seed, work=work, epochs_file=epochs_file,
             resume=resume, progress=progress,
@@ -97,8 +95,6 @@ def fit_network(
         forward = network_logits(net, spec.mean, spec.std)
         parts = np.array_split(dataset.rows, -(-len(dataset.rows) // _EVALUATION_BATCH))
         logits = np.concatenate([forward(pixels.array[rows]) for rows in parts])
-    finally:
-        pixels.close()
     return Fitted(
         net=net,
         dataset=dataset,
@@ -110,17 +106,47 @@ def fit_network(
     )
 
 
-def _decode_order(table: PhotoTable, seed: int) -> Sequence[int]:
-    """First the training photos, in the order in which the first epoch wants them."""
+def _given_rows(table: PhotoTable) -> dict[str, np.ndarray]:
+    """Split -> rows of the table, where the user has given all three."""
     if not is_split(table):
+        return {}
+    splits = np.asarray(table.splits)
+    return {name: np.flatnonzero(splits == name) for name in SPLITS}
+
+
+def _decode_order(table: PhotoTable, seed: int) -> Sequence[int]:
+    """A few held-out photos, then the training photos as the first epoch wants them."""
+    given = _given_rows(table)
+    if not given:
         return range(len(table))
-    train, valid = _given_rows(table)
-    first = epoch_order(train, seed, 0)
-    rest = np.setdiff1d(np.arange(len(table)), np.concatenate([train, valid]))
-    order: list[int] = np.concatenate([first, valid, rest]).tolist()
+    held_out = [given["valid"], given["test"]]
+    parts = [
+        *(rows[:CHUNK] for rows in held_out),
+        epoch_order(given["train"], seed, 0),
+        *(rows[CHUNK:] for rows in held_out),
+    ]
+    order: list[int] = np.concatenate(parts).tolist()
     return order
 
 
-def _given_rows(table: PhotoTable) -> tuple[np.ndarray, np.ndarray]:
-    splits = np.asarray(table.splits)
-    return np.flatnonzero(splits == "train"), np.flatnonzero(splits == "valid")
+def _training_rows(
+    table: PhotoTable, pixels: Pixels, seed: int, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, Dataset | None]:
+    """Rows to train and to validate on; the data set, if it took that to know them."""
+    given = _given_rows(table)
+    if given and all(_any_usable(pixels, rows) for rows in given.values()):
+        return given["train"], given["valid"], None
+    # Copies must not cross the split, so all photos have to be seen before it is made.
+    dataset = make_dataset(table, pixels.facts(), seed, progress)
+    train, valid = (dataset.rows[dataset.places(name)] for name in ("train", "valid"))
+    return train, valid, dataset
+
+
+def _any_usable(pixels: Pixels, rows: np.ndarray) -> bool:
+    """Whether a split has a photo to show; as a rule its first few tell."""
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        pixels.wait(some)
+        if pixels.usable[some].any():
+            return True
+    return False

@@ -15,7 +15,6 @@ from typing import Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -25,6 +24,7 @@ from convscope.files import write_json
 from convscope.progress import Progress
 from convscope.train.batches import Batch, EpochSampler, PhotoBatches
 from convscope.train.callbacks import EpochBar, History
+from convscope.train.checkpoints import BEST, LAST, Checkpoints, WholeFiles
 from convscope.train.step import PhotoClassifier, TrainPlan
 
 _EVALUATION_BATCH = 256
@@ -117,10 +117,10 @@ def train_network(
     if resume and marker.exists():
         trained = Trained(**json.loads(marker.read_text(encoding="utf-8")))
     else:
-        with _quiet(), _own_random_numbers():
+        with _own_random_numbers():
             trained = _train(net, data, plan, seed, work, epochs_file, resume, progress)
         write_json(marker, asdict(trained))
-    kept = torch.load(work / "best.ckpt", map_location="cpu", weights_only=True)
+    kept = torch.load(work / BEST, map_location="cpu", weights_only=True)
     # Lightning's names are those of its module, which holds the network as "net".
     net.load_state_dict({k.removeprefix("net."): v for k, v in kept["state_dict"].items()})
     net.eval()
@@ -138,54 +138,39 @@ def _train(
     progress: Progress | None,
 ) -> Trained:
     history = History(epochs_file)
-    monitor = "valid_loss" if len(data.valid) else None
-    callbacks: list[pl.Callback] = [history, *_checkpoints(work, monitor)]
-    if monitor:
-        callbacks.append(EarlyStopping(monitor, patience=plan.patience))
     weights = class_weights(data.labels[data.train], data.num_classes)
     step = PhotoClassifier(_channels_last(net), plan, data.mean, data.std, weights, seed)
     precision = _precision()
     total = plan.epochs * len(data.train)
     with (progress or Progress()).bar("training", total, "photos") as update:
-        callbacks.append(EpochBar(update, len(data.train), history))
         trainer = pl.Trainer(
             max_epochs=plan.epochs,
-            callbacks=callbacks,
+            callbacks=[
+                history,
+                Checkpoints(work, history, plan.patience),
+                EpochBar(update, len(data.train), history),
+            ],
+            plugins=[WholeFiles()],
             precision=precision,
             devices=1,
             logger=False,
+            enable_checkpointing=False,  # ours are those above
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
             default_root_dir=work,
         )
-        ended = work / "last.ckpt"
+        last = work / LAST
         with _interruptible(trainer):
             trainer.fit(
                 step,
                 _loader(data, plan.batch_size, seed, train=True),
                 _loader(data, _EVALUATION_BATCH, seed, train=False),
-                ckpt_path=ended if resume and ended.exists() else None,
+                ckpt_path=last if resume and last.exists() else None,
                 weights_only=True,
             )
-    losses = [row.get("valid_loss", 0.0) for row in history.rows]
-    best = int(np.argmin(losses)) + 1 if monitor else len(losses)
-    return Trained(len(losses), best, precision)
-
-
-def _checkpoints(work: Path, monitor: str | None) -> list[pl.Callback]:
-    """The weights of the best epoch, and everything that is needed to go on from the last."""
-    best = ModelCheckpoint(
-        work,
-        "best",
-        monitor=monitor,
-        save_weights_only=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-    last = ModelCheckpoint(work, "last", enable_version_counter=False, save_on_train_epoch_end=True)
-    return [best, last]
+    return Trained(len(history.rows), history.best_epoch, precision)
 
 
 def _loader(data: TrainData, batch_size: int, seed: int, *, train: bool) -> DataLoader[Batch]:
@@ -237,14 +222,14 @@ def _own_random_numbers() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Lightning's notices on devices and on loading, which do not concern the user."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"lightning\..*")
+            warnings.filterwarnings("ignore", module=r"lightning\.")
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             yield
     finally:

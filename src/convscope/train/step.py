@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -86,10 +87,14 @@ class PhotoClassifier(pl.LightningModule):
         return logits
 
     def on_train_epoch_start(self) -> None:
-        """Dropout depends on seed and epoch alone, so a resumed training equals an unbroken one."""
-        torch.manual_seed(self.seed * 100_003 + self.current_epoch)
+        """The learning rate of this epoch."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.plan.learning_rate_at(self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout depends on seed, epoch and batch alone: resumed training equals unbroken."""
+        drawn = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx])
+        torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
 
     def training_step(self, batch: Batch, _index: int) -> Tensor | None:
         """Loss of a batch; no step where unreadable photos left fewer than batch norm needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -195,14 +196,14 @@ def extract_features(
         advance(len(facts))
     backbone = make_backbone(net, spec, precision)
     first = len(facts)
-    for chunk, output in push(
-        paths[first:], decode_spec(spec, precision), backbone, workers=workers
-    ):
-        usable = np.array([fact.usable for fact in chunk.facts])
-        rows = slice(first + chunk.rows.start, first + chunk.rows.stop)
-        vectors[rows] = np.where(usable[:, None], output, 0)
-        facts.extend(chunk.facts)
-        advance(len(chunk.facts))
-        if shards is not None:
-            shards.keep(vectors, facts, precision)
+    results = push(paths[first:], decode_spec(spec, precision), backbone, workers=workers)
+    with closing(results):
+        for chunk, output in results:
+            usable = np.array([fact.usable for fact in chunk.facts])
+            rows = slice(first + chunk.rows.start, first + chunk.rows.stop)
+            vectors[rows] = np.where(usable[:, None], output, 0)
+            facts.extend(chunk.facts)
+            advance(len(chunk.facts))
+            if shards is not None:
+                shards.keep(vectors, facts, precision)
     return Features(vectors, tuple(facts), precision)

@@ -8,9 +8,9 @@ every layer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def push(
     function: Callable[[np.ndarray], np.ndarray],
     *,
     workers: int | None = None,
-) -> Iterator[tuple[Chunk, np.ndarray]]:
+) -> Generator[tuple[Chunk, np.ndarray], None, None]:
     """Decode photos and compute something for each, in order.
 
     Parameters
@@ -45,22 +45,29 @@ def push(
         What ``function`` gave for the chunk.
     """
     lanes = available_cores()
-    if len(paths) <= lanes * CHUNK or torch.cuda.is_available():
-        for chunk in survey(paths, decode, workers=workers):
-            yield chunk, function(chunk.pixels)
-        return
+    with closing(survey(paths, decode, workers=workers)) as chunks:
+        if len(paths) <= lanes * CHUNK or torch.cuda.is_available():
+            for chunk in chunks:
+                yield chunk, function(chunk.pixels)
+        else:
+            with _one_core_per_call():
+                yield from _in_lanes(chunks, function, lanes)
+
+
+def _in_lanes(
+    chunks: Iterable[Chunk], function: Callable[[np.ndarray], np.ndarray], lanes: int
+) -> Generator[tuple[Chunk, np.ndarray], None, None]:
     waiting: deque[tuple[Chunk, Future[np.ndarray]]] = deque()
     pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane")
     try:
-        with _one_core_per_call():
-            for chunk in survey(paths, decode, workers=workers):
-                waiting.append((chunk, pool.submit(function, chunk.pixels)))
-                if len(waiting) > 2 * lanes:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
+        for chunk in chunks:
+            waiting.append((chunk, pool.submit(function, chunk.pixels)))
+            if len(waiting) > 2 * lanes:
                 done, future = waiting.popleft()
                 yield done, future.result()
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
