@@ -28,6 +28,7 @@ from convscope.progress import Progress
 from convscope.run import Run
 from learnable import TINTS, settled_net, tinted_folder
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 STRATEGIES = ("fcnn", "cnn", "features")
 
 
@@ -158,12 +159,13 @@ class Command:
 
     def __call__(self, *arguments: str | Path) -> Ended:
         self.capsys.readouterr()
-        handler = signal.getsignal(signal.SIGINT)
+        handlers = {number: signal.getsignal(number) for number in STOPS}
         try:
             with pytest.raises(SystemExit) as ended:
                 main([str(argument) for argument in arguments])
         finally:
-            signal.signal(signal.SIGINT, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         captured = self.capsys.readouterr()
         code = ended.value.code
         return Ended(code if isinstance(code, int) else int(code is not None), *captured)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,7 +42,8 @@ FAST = ("--strategy", "cnn", "--epochs", "2", "--workers", "0")
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    with one_thread():
+    with one_thread(), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # in processes of their own too
         yield
 
 
@@ -341,7 +342,7 @@ HOW = {
     "features": ("--strategy", "features", "--weights", "{file}", "--precision", "exact"),
 }
 # What shows that the work has begun and is worth keeping.
-BEGUN = {"cnn": "last.ckpt", "features": "features/000000000.npz"}
+BEGUN = {"cnn": "last.ckpt", "features": "features-*/000000000.npz"}
 
 
 def arguments(strategy: str, out: Path) -> list[str]:
@@ -357,7 +358,7 @@ def start(mark: str, strategy: str, out: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "CONVSCOPE_TEST_MARK": mark, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        env={**os.environ, "CONVSCOPE_TEST_MARK": mark, "COLUMNS": "200"},
         start_new_session=True,
     )
 
@@ -383,46 +384,79 @@ def wait_for(what: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks into /proc")
-@pytest.mark.parametrize("strategy", HOW)
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_in_the_middle_and_going_on(
-    times: int, strategy: str, command: Command, tmp_path: Path
-) -> None:
-    out, mark = tmp_path / "run", uuid.uuid4().hex
+def stop(running: subprocess.Popen[str], mark: str, signals: Sequence[int]) -> Ended:
+    """Send signals to the whole group, as a terminal does; nothing may be left of it."""
+    began = time.monotonic()
+    for number in signals:
+        os.killpg(running.pid, number)
+        time.sleep(0.05)
+    said, complaints = running.communicate(timeout=30)
+    assert time.monotonic() - began < 8  # as a rule it takes one or two
+    assert wait_for(lambda: not marked(mark), 3), marked(mark)
+    return Ended(running.returncode, said, complaints)
+
+
+def stopped_in_the_middle(strategy: str, out: Path, signals: Sequence[int]) -> Ended:
+    mark = uuid.uuid4().hex
     running = start(mark, strategy, out)
     try:
-        begun = tmp_path / "run.partial" / "work" / BEGUN[strategy]
-        assert wait_for(begun.exists, 60), running.communicate(timeout=1)
-        stopped = time.monotonic()
-        for _ in range(times):
-            # To the whole group, as a terminal does.
-            os.killpg(running.pid, signal.SIGINT)
-            time.sleep(0.05)
-        said, complaints = running.communicate(timeout=30)
-        took = time.monotonic() - stopped
+        work = out.with_name(f"{out.name}.partial") / "work"
+        assert wait_for(lambda: any(work.glob(BEGUN[strategy])), 60), "it has not begun"
+        return stop(running, mark, signals)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
-    ended = Ended(running.returncode, said, complaints)
-    assert ended.code == 1
-    assert_refused(
-        ended, 1, "Stopped. What is done is kept in", f"{out}.partial", "the same command and --res"
-    )
-    assert took < 5
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/environ").exists(), reason="looks for processes in /proc"
+)
+
+
+@needs_proc
+@pytest.mark.parametrize("strategy", HOW)
+def test_ctrl_c_in_the_middle_and_going_on(strategy: str, command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    ended = stopped_in_the_middle(strategy, out, [signal.SIGINT])
+    said = f"convscope: Stopped. What is done is kept in {out}.partial: go on with the same command"
+    assert ended.err.splitlines()[-1] == f"{said} and --resume."
+    assert (ended.code, ended.out) == (1, "")
+    assert_no_traceback(ended)
     assert names(tmp_path) == ["run.partial"]
-    assert wait_for(lambda: not marked(mark), 3), marked(mark)
-    if times > 1:
-        return
     assert_refused(command(*arguments(strategy, out)), 2, "--resume to go on with it")
-    assert begun.exists()
     again = command(*arguments(strategy, out), "--resume")
     assert again.code == 0, again.err
     assert names(tmp_path) == ["run"]
     if strategy == "cnn":
         assert_same_run(Run(out), fitted("cnn"))
     assert len(Run(out).predictions().paths) == 33
+
+
+@needs_proc
+@pytest.mark.parametrize("strategy", HOW)
+def test_impatience_and_kill_stop_it_as_cleanly(strategy: str, tmp_path: Path) -> None:
+    signals = [signal.SIGTERM, signal.SIGINT, signal.SIGINT, signal.SIGTERM]
+    if strategy == "features":  # their worker processes end at once when they are killed too
+        signals = [signal.SIGINT] * 4
+    ended = stopped_in_the_middle(strategy, tmp_path / "run", signals)
+    assert_refused(ended, 1, "Stopped.", "--resume")
+    assert names(tmp_path) == ["run.partial"]
+
+
+def test_a_machine_without_the_tools_of_a_system() -> None:
+    """No PATH, as in the smallest containers: worker processes end all the same."""
+    code = "import sys; from convscope.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", str(photos()), "--workers", "2", "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": "/nowhere"},
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["photos"] == 33
+    assert_no_traceback(Ended(0, done.stdout, done.stderr))
 
 
 @pytest.mark.parametrize("strategy", HOW)

@@ -1,4 +1,4 @@
-"""What the whole package promises: the order of its rooms, its public names, what it never does."""
+"""What holds for the whole package: who imports whom, what is public, what never runs."""
 
 from __future__ import annotations
 
@@ -13,101 +13,130 @@ from pathlib import Path
 import pytest
 
 import convscope
+from fits import fitted, folder, photos, weights_file
+from learnable import convscope as command
 
-ROOT = Path(convscope.__file__).parent
+SOURCE = Path(convscope.__file__).parent
 
-# Room -> what it may use is everything on a line above its own. A new module fails until it has
-# its place here.
+# Every module, and each may import only what stands above it. A new one finds its place here.
 ORDER = (
-    ("errors", "files", "progress"),
-    ("run",),
-    ("nets",),
-    ("data",),
-    ("calibration", "metrics", "options"),
-    ("fitted",),
-    ("train", "transfer"),
-    ("report", "writing", "predicting"),
-    ("fitting",),
-    ("demo",),
-    ("tables",),
-    ("cli",),
-    ("__main__", "__init__"),
-)
-RANKS = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
-PUBLIC = {
-    "ConvscopeError", "FitOptions", "InputError", "Progress", "Run", "build_report", "check", "fit",
-    "predict",
-}  # fmt: skip
+    "errors", "files", "progress", "options", "metrics", "calibration", "run",
+    # networks
+    "nets", "nets.founding", "nets.mobilenet", "nets.catalog", "nets.inference", "nets.weights",
+    # photos
+    "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
+    "data.split", "data.dataset", "data.pixels", "data.augment",
+    # the strategies
+    "fitted",
+    "train", "train.batches", "train.callbacks", "train.checkpoints", "train.step", "train.loop",
+    "train.classifier",
+    "transfer", "transfer.push", "transfer.shards", "transfer.features", "transfer.heads",
+    "transfer.classifier",
+    # what comes of it
+    "writing",
+    "report.words", "report.scores", "report.chart", "report.curves", "report.calibration",
+    "report.headline", "report.confusion", "report.contents", "report.gallery", "report.photos",
+    "report.problems", "report.build", "report",
+    "fitting", "predicting",
+    # what stands on all of it
+    "demo.paint", "demo.relief", "demo.clutter", "demo.creatures", "demo.backgrounds",
+    "demo.scene", "demo.photos", "demo", "demo.story",
+    "tables", "cli", "__main__",
+)  # fmt: skip
+
+# Two ways to the same end, which know nothing of each other.
+APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
+
+# What a photo's worker process, a report or `--help` should not have to wait for.
+TORCH = ("nets", "train", "transfer", "fitted", "writing", "predicting")
+LIGHTNING = ("train",)
 
 
-def modules() -> list[Path]:
-    return sorted(ROOT.rglob("*.py"))
+def modules() -> dict[str, Path]:
+    """Module, without the package's own name -> file; the package itself is ''."""
+    found = {}
+    for file in sorted(SOURCE.rglob("*.py")):
+        parts = file.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
 
 
-def room_of(file: Path) -> str:
-    first = file.relative_to(ROOT).parts[0]
-    return first.removesuffix(".py")
+MODULES = modules()
+TREES = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in MODULES.items()}
 
 
-def imported(file: Path) -> Iterator[str]:
-    """Rooms that a module imports when it is loaded or when it runs; not for type checks alone."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    skipped = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("convscope"):
-            parts = (node.module or "").split(".")
-            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
+def imports(name: str) -> Iterator[str]:
+    """Everything that a module imports anywhere, inside functions too."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative imports say less than absolute ones"
+            assert node.module is not None
             for alias in node.names:
-                if alias.name.startswith("convscope."):
-                    yield alias.name.split(".")[1]
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole.removeprefix("convscope.") in MODULES else node.module
 
 
-def test_every_room_has_its_place() -> None:
-    rooms = {room_of(file) for file in modules()}
-    assert rooms == set(RANKS)
+def own(name: str) -> set[str]:
+    """Of our own modules; the package's lazy names count for the module that has them."""
+    found = {imported.removeprefix("convscope.") for imported in imports(name)
+             if imported.startswith("convscope.")}  # fmt: skip
+    assert found <= set(MODULES), f"{name} imports {found - set(MODULES)}"
+    return found
 
 
-@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(ROOT)))
-def test_imports_flow_one_way(file: Path) -> None:
-    own = room_of(file)
-    for room in imported(file):
-        if room in RANKS and room != own:
-            assert RANKS[room] < RANKS[own], f"{own} uses {room}, which stands behind it"
+def is_in(name: str, rooms: tuple[str, ...]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
 
 
-def test_public_names_are_these() -> None:
-    assert set(convscope.__all__) == PUBLIC
-    for name in PUBLIC:
-        assert getattr(convscope, name).__doc__
-    assert set(dir(convscope)) >= PUBLIC
-    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
-        _ = convscope.fitt
+def test_every_module_has_its_place() -> None:
+    assert len(set(ORDER)) == len(ORDER)
+    assert set(MODULES) - {""} == set(ORDER)
 
 
-@pytest.mark.parametrize("file", modules(), ids=lambda file: str(file.relative_to(ROOT)))
-def test_modules_stay_small_and_run_no_code_from_files(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 400
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert called not in {"pickle.load", "pickle.loads", "joblib.load", "eval", "exec"}
-            if called == "torch.load":
-                assert any(
-                    word.arg == "weights_only" and ast.unparse(word.value) == "True"
-                    for word in node.keywords
-                )
-            if called in {"np.load", "numpy.load"}:
-                assert "allow_pickle=True" not in ast.unparse(node)
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_what_stands_above_it(name: str) -> None:
+    above = set(ORDER[: ORDER.index(name)])
+    assert own(name) <= above, f"{name} must not import {own(name) - above}"
+
+
+@pytest.mark.parametrize(("one", "other"), APART)
+def test_rooms_that_know_nothing_of_each_other(one: str, other: str) -> None:
+    for a, b in ((one, other), (other, one)):
+        for name in (name for name in ORDER if is_in(name, (a,))):
+            assert not {imported for imported in own(name) if is_in(imported, (b,))}, name
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_heavy_packages_stay_where_they_are_needed(name: str) -> None:
+    tops = {imported.split(".")[0] for imported in imports(name)}
+    assert "torch" not in tops or is_in(name, TORCH)
+    assert not tops & {"lightning", "torchmetrics"} or is_in(name, LIGHTNING)
+    assert not tops & {"torchvision", "pandas", "matplotlib", "tensorflow"}
+
+
+# What is public
+
+
+def test_the_public_names() -> None:
+    """Written out, so that growth is a decision."""
+    assert convscope.__all__ == [
+        "ConvscopeError",
+        "FitOptions",
+        "InputError",
+        "Progress",
+        "Run",
+        "build_report",
+        "check",
+        "fit",
+        "predict",
+    ]
+    assert dir(convscope) == sorted([*convscope.__all__, "__version__"])
+    for name in convscope.__all__:
+        assert getattr(convscope, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'predcit'"):
+        _ = convscope.predcit
 
 
 @pytest.mark.parametrize("name", ["Progress", "Run", "build_report", "check", "fit", "predict"])
@@ -117,36 +146,115 @@ def test_public_functions_name_every_argument(name: str) -> None:
     assert not kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
-def loaded_by(code: str) -> set[str]:
-    """Top-level packages that a fresh interpreter has loaded after some code."""
-    program = f"import sys\n{code}\nprint(' '.join({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(done.stdout.splitlines()[-1].split())
+def public(node: ast.AST, above: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Public classes, functions and methods; nothing inside a function is public."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if child.name.startswith("_"):
+                continue
+            yield f"{above}{child.name}", child
+            if isinstance(child, ast.ClassDef):
+                yield from public(child, f"{child.name}.")
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import convscope",
-        "import convscope.cli",
-        "from convscope.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-        "from convscope.cli import main\ntry: main(['fit', '--help'])\nexcept SystemExit: pass",
-    ],
-)
-def test_start_up_loads_nothing_heavy(code: str) -> None:
-    heavy = {"torch", "lightning", "sklearn", "scipy", "pandas", "matplotlib", "cv2", "pyarrow"}
-    assert not loaded_by(code) & heavy
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_says_what_it_is(name: str) -> None:
+    assert ast.get_docstring(TREES[name]), f"module {name} has no docstring"
+    for what, node in public(TREES[name]):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert ast.get_docstring(node), f"{name}.{what} has no docstring"
 
 
-def test_features_do_not_load_the_training_loop() -> None:
-    code = "import convscope.fitting, convscope.transfer.classifier, convscope.predicting"
-    assert "lightning" not in loaded_by(code)
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_does_one_thing(name: str) -> None:
+    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= 400, f"{name} has {lines} lines: it is doing two things"
+
+
+# What never runs
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+def options(node: ast.Call) -> dict[str | None, str]:
+    return {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_file_is_read_in_a_way_that_could_run_it(name: str) -> None:
+    for node in ast.walk(TREES[name]):
+        if not isinstance(node, ast.Call):
+            continue
+        what, said = called(node), options(node)
+        if what == "torch.load" or "ckpt_path" in said:
+            assert said.get("weights_only") == "True", f"{name}:{node.lineno}"
+        if what == "np.load":
+            assert said.get("allow_pickle") == "False", f"{name}:{node.lineno}"
+        assert what not in {
+            "pickle.load", "pickle.loads", "joblib.load", "eval", "exec", "os.system",
+            "yaml.load", "torch.hub.load",
+        }, f"{name}:{node.lineno} calls {what}"  # fmt: skip
+        assert "shell" not in said, f"{name}:{node.lineno}"
+
+
+def test_the_checks_above_find_what_they_look_for() -> None:
+    calls = [node for tree in TREES.values() for node in ast.walk(tree)
+             if isinstance(node, ast.Call)]  # fmt: skip
+    assert {"torch.load", "np.load"} <= {called(node) for node in calls}
+    assert any("ckpt_path" in options(node) for node in calls)
 
 
 def test_no_machine_is_named() -> None:
     """Paths of one machine have no place in what others read."""
     named = re.compile(r"(?<![\w.])/(home|root|work|tmp|opt)/[\w-]+")
-    for file in [*modules(), *(ROOT.parents[1] / "docs").glob("*.md")]:
+    for file in [*MODULES.values(), *(SOURCE.parents[1] / "docs").glob("*.md")]:
         assert not named.findall(file.read_text(encoding="utf-8")), file
+
+
+# What is imported when
+
+SPY = """
+import atexit
+def tell():
+    tops = {name.split(".")[0] for name in sys.modules}
+    print("modules:", *sorted(tops & {%s}), file=sys.stderr)
+atexit.register(tell)
+"""
+HEAVY = ("PIL", "cv2", "lightning", "loky", "numpy", "pyarrow", "scipy", "sklearn", "torch")
+
+
+def loaded_by(*arguments: str | Path) -> set[str]:
+    """Heavy packages that a command has imported when it ends."""
+    ended = command(*arguments, prefix=SPY % ", ".join(map(repr, HEAVY)))
+    assert ended.returncode == 0, ended.stderr
+    line = next(x for x in ended.stderr.splitlines() if x.startswith("modules:"))
+    return set(line.split()[1:])
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = f"import sys, convscope, convscope.cli\nprint(*{{*sys.modules}} & {{*{HEAVY}}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("fit", "--help"), ("--version",)])
+def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    assert loaded_by(*arguments) == set()
+
+
+def test_checking_photos_needs_no_network() -> None:
+    assert loaded_by("check", photos(), "--workers", "0") <= {
+        "PIL", "cv2", "loky", "numpy", "pyarrow", "scipy",
+    }  # fmt: skip
+
+
+def test_lightning_is_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    out = folder() / "imports"
+    how = ("--strategy", "features", "--weights", weights_file(), "--workers", "0")
+    assert "lightning" not in loaded_by("fit", photos(), "--out", out, *how)
+    assert "lightning" not in loaded_by("predict", fitted("cnn").path, photos() / "test")

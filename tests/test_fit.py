@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -596,27 +597,39 @@ def test_resuming_trains_no_epoch_twice(tmp_path: Path, monkeypatch: pytest.Monk
     assert begun == [2, 3]
 
 
+@pytest.mark.parametrize("other_weights", [False, True])
 def test_extracting_features_goes_on_where_it_was_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    other_weights: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "SHARD", 8)
+    weights = Path(shutil.copy(weights_file(), tmp_path / "w.safetensors"))
+    asked = options("features", weights=str(weights))
     with monkeypatch.context() as patch:
         # After the second of five chunks.
         patch.setattr(shards.Shards, "keep", interrupting(shards.Shards, "keep", 3))
         with pytest.raises(InterruptedRunError, match="--resume"):
-            fit(photos(), tmp_path / "run", options("features"), workers=0)
-    asked: list[int] = []
+            fit(photos(), tmp_path / "run", asked, workers=0)
+    if other_weights:
+        tensors = load_file(weights)
+        tensors["features.0.0.weight"] *= -1
+        save_file(tensors, weights)
+    pushed: list[int] = []
     real = features_module.push
 
     def spy(paths: list[Path], *rest: Any, **more: Any) -> Any:
-        asked.append(len(paths))
+        pushed.append(len(paths))
         return real(paths, *rest, **more)
 
     monkeypatch.setattr(features_module, "push", spy)
-    run = fit(photos(), tmp_path / "run", options("features"), workers=0, resume=True)
-    assert asked == [33 - 16]
-    written, whole = run.predictions(), fitted("features").predictions()
-    np.testing.assert_allclose(written.probabilities, whole.probabilities, atol=1e-4)
+    run = fit(photos(), tmp_path / "run", asked, workers=0, resume=True)
+    assert pushed == [33 if other_weights else 33 - 16]
+    if other_weights:  # not a mixture of the old and the new
+        whole = fit(photos(), tmp_path / "whole", asked, workers=0)
+    else:
+        whole = fitted("features")
+    np.testing.assert_allclose(
+        run.predictions().probabilities, whole.predictions().probabilities, atol=1e-4
+    )
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from convscope.progress import Progress
 # Typer's own exit code for Ctrl-C; ours are 0, 1 and 2.
 _TYPER_STOPPED = 130
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
 # Modules that need PyTorch are imported inside the commands: --help is there at once.
 
 app = typer.Typer(
@@ -243,22 +245,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _stop_once() -> None:
-    """Ctrl-C stops the work; pressed again, it does not stop the tidying up after that."""
-    pressed = []
+    """Ctrl-C and ``kill`` stop the work; a second one does not stop the tidying up after that."""
+    stopped: list[int] = []
 
-    def stop(_signal: int, _frame: object) -> None:
-        _ignore_ctrl_c()  # in programs that are started while tidying up too
-        if not pressed:
-            pressed.append(True)
+    def stop(number: int, _frame: object) -> None:
+        _ignore_stops()  # in programs that are started while tidying up too
+        if not stopped:
+            stopped.append(number)
             raise KeyboardInterrupt
 
-    if _in_charge() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, stop)
+    for number in _STOPS:
+        # Not where somebody else has a say in it, nohup for example.
+        if _in_charge() and signal.getsignal(number) in (
+            signal.default_int_handler,
+            signal.SIG_DFL,
+        ):
+            signal.signal(number, stop)
 
 
-def _ignore_ctrl_c() -> None:
+def _ignore_stops() -> None:
     if _in_charge():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _STOPS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _in_charge() -> bool:
@@ -266,7 +274,7 @@ def _in_charge() -> bool:
 
 
 def _fail(text: str, code: int) -> None:
-    _ignore_ctrl_c()  # there is nothing left to stop
+    _ignore_stops()  # there is nothing left to stop
     Console(stderr=True).print(
         f"convscope: {text}", markup=False, highlight=False, soft_wrap=True, style="red"
     )

@@ -54,11 +54,12 @@ def fit_on_features(
     load_body(net, weights)
     net.eval()
     paths = table.full_paths()
+    # A file of the same name may hold other weights by the time the fit is resumed.
+    shards = Shards(work / f"features-{weights.sha256[:16]}")
     with progress.task(f"features of {spec.name}", len(paths), "photos") as advance:
         features = extract_features(
-            paths, net, spec, mode=mode, workers=workers,
-            shards=Shards(work / "features"), advance=advance,
-        )  # fmt: skip
+            paths, net, spec, mode=mode, workers=workers, shards=shards, advance=advance
+        )
     dataset = make_dataset(table, features.facts, seed, progress)
     vectors = features.vectors[dataset.rows]
     train, valid = dataset.places("train"), dataset.places("valid")
