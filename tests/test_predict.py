@@ -342,3 +342,11 @@ def test_run_objects_and_texts_do_as_well() -> None:
     given: list[Run | Path | str] = [run, run.path, str(run.path)]
     rows = [next(iter(predict(one, [str(file)]))) for one in given]
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_one_path_will_do_for_one_photo(tmp_path: Path) -> None:
+    file = next(photos().rglob("*.png"))
+    (alone,) = predict(fitted("cnn"), str(file))
+    (listed,) = predict(fitted("cnn"), [file])
+    assert alone == listed
+    assert alone.path == str(file)

@@ -15,10 +15,13 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from convscope.errors import ConvscopeError, InputError
+from convscope.metrics import wilson
 from convscope.report import build_report, chart, words
 from convscope.report.calibration import reliability_bins
 from convscope.report.gallery import choose_photos
+from convscope.report.headline import _verdict
 from convscope.report.photos import embed, thumbnail
+from convscope.report.scores import SplitScores
 from convscope.run import Predictions
 from report_pages import build, data_of, parse
 from report_runs import (
@@ -277,3 +280,15 @@ def test_the_truth_of_these_tests_counts_rightly() -> None:
     assert got["confusion"] == [[2, 1], [0, 1]] and got["accuracy"] == 0.75
     assert got["accuracy_95"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
     assert got["per_class"]["b"]["precision"] == 0.5 and got["per_class"]["b"]["recall"] == 1
+
+
+def test_a_baseline_without_a_hit_is_not_clearly_beaten_by_one_hit() -> None:
+    """1 of 284 against 0 of 284: luck, and the page says so."""
+    low, high = wilson(1, 284) or (0.0, 0.0)
+    lucky = SplitScores(
+        split="test", n=284, accuracy=1 / 284, accuracy_95=(low, high), balanced_accuracy=None,
+        macro_f1=None, log_loss=None, ece=None, confusion=(), per_class=(),
+    )  # fmt: skip
+    assert "not surely better" in _verdict(lucky, 0.0)
+    good = replace(lucky, accuracy=0.8, accuracy_95=(0.75, 0.84))
+    assert "clearly better" in _verdict(good, 0.2)

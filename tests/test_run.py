@@ -216,7 +216,7 @@ def test_resuming_finds_what_was_done(interrupted: Path) -> None:
 def test_overwriting_starts_afresh(interrupted: Path) -> None:
     writer = RunWriter(interrupted, ASKED, overwrite=True)
     assert not writer.resumed
-    assert names(writer.work) == ["asked.json"]
+    assert names(writer.work) == ["asked.json", "lock"]
 
 
 def test_with_nothing_to_resume_it_starts_from_the_beginning(tmp_path: Path) -> None:
@@ -408,3 +408,15 @@ def test_a_broken_predictions_file_is_named(run: Run) -> None:
     (run.path / "predictions.parquet").write_bytes(b"PAR1 half")
     with pytest.raises(InputError, match=r"predictions\.parquet cannot be read"):
         run.predictions()
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
+def test_two_fits_never_write_the_same_run(tmp_path: Path, options: dict[str, bool]) -> None:
+    first = RunWriter(tmp_path / "run", ASKED)
+    with pytest.raises(InputError, match="Another fit is writing"):
+        RunWriter(tmp_path / "run", ASKED, **options)
+    first.close()
+    second = RunWriter(tmp_path / "run", ASKED, **options)
+    assert second.resumed == ("resume" in options)
+    second.discard()
+    assert names(tmp_path) == []

@@ -232,6 +232,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("Stopped.", 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'The output'} cannot be written: {error.strerror}.", 1)
     except MemoryError:
         _fail("Not enough memory. Close other programs, or use fewer --workers.", 1)
     except Exception as error:

@@ -26,6 +26,11 @@ from convscope.run import InputSpec, PhotosInfo, Predictions, Run, RunInfo
 from convscope.writing import RunWriter
 
 _DEFAULT_NETS = {"fcnn": "fcnn", "cnn": "small_cnn", "features": "mobilenet_v2"}
+# What it means that a split has no photos.
+_WITHOUT = {
+    "test": "test photos: how good this classifier is on new photos stays unknown",
+    "valid": "validation photos: nothing told when to stop, and probabilities are not calibrated",
+}
 _PACKAGES = ("convscope", "torch", "lightning", "numpy", "scikit-learn", "pillow")
 
 
@@ -118,6 +123,8 @@ def fit(
         raise ConvscopeError(
             f"Writing{where} failed: {error.strerror or error}. {kept}: make room, then {again}"
         ) from error
+    finally:
+        writer.close()
 
 
 def make_plan(options: FitOptions, progress: Progress) -> Plan:
@@ -240,6 +247,9 @@ def _write(
     progress: Progress,
 ) -> None:
     dataset = fitted.dataset
+    for name, means in _WITHOUT.items():
+        if not len(dataset.places(name)):
+            progress.say(f"no {means}")
     valid = dataset.places("valid")
     temperature = fit_temperature(fitted.logits[valid], dataset.labels[valid])
     predictions = Predictions(

@@ -67,7 +67,7 @@ class Prediction:
 
 def predict(
     run: Run | Path | str,
-    photos: Sequence[Path | str],
+    photos: Path | str | Sequence[Path | str],
     *,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -77,7 +77,7 @@ def predict(
     Parameters
     ----------
     run : Run or path
-    photos : sequence of path
+    photos : path or sequence of path
         Files, and folders that are searched for photos. A file that cannot be used gives a
         prediction with an error, and the others go on.
     workers : int, optional
@@ -97,7 +97,7 @@ def predict(
     run = run if isinstance(run, Run) else Run(Path(run))
     info = run.info()
     forward = classifier(run, info)
-    wanted = _list(photos)
+    wanted = _list([photos] if isinstance(photos, (str, Path)) else photos)
     files = [path for path, error in wanted if error is None]
     with (
         (progress or Progress()).task("predicting", len(files), "photos") as advance,

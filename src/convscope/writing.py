@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import nn
 
@@ -56,6 +57,7 @@ class RunWriter:
         self.folder = out.with_name(out.name + ".partial")
         self.work = self.folder / "work"
         self.overwrite = overwrite
+        self._lock = FileLock(self.work / "lock")
         try:
             _require_free(out, overwrite)
             self.resumed = self._open(asked, overwrite, resume)
@@ -64,9 +66,25 @@ class RunWriter:
                 f"{self.folder} cannot be written: {error.strerror}. Choose another --out."
             ) from None
 
+    def _take(self) -> None:
+        """Hold the folder against other fits, as long as this one lasts."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"Another fit is writing {self.folder} at this moment. Wait for it, or choose "
+                "another --out."
+            ) from None
+
+    def close(self) -> None:
+        """Let other fits have the folder."""
+        self._lock.release()
+
     def _open(self, asked: dict[str, Any], overwrite: bool, resume: bool) -> bool:
         """Make the partial folder; whether it holds earlier work."""
         if self.folder.exists():
+            if self.work.exists() and (resume or overwrite):
+                self._take()
             if resume:
                 self._require_same(asked)
                 return True
@@ -75,8 +93,10 @@ class RunWriter:
                     f"{self.folder} is there: a fit was interrupted, or is going on at this "
                     "moment. Add --resume to go on with it, or --overwrite to start afresh."
                 )
+            self.close()
             shutil.rmtree(self.folder)
         self.work.mkdir(parents=True)
+        self._take()
         try:
             write_json(self.work / _ASKED, asked)
         except BaseException:
@@ -144,6 +164,7 @@ class RunWriter:
 
     def finish(self) -> Run:
         """Give the folder its name and drop the working files."""
+        self.close()
         # What a process that was killed was writing just then.
         for unfinished in [*self.folder.glob(".*"), *self.folder.glob("log/.*")]:
             unfinished.unlink()
@@ -163,6 +184,7 @@ class RunWriter:
 
     def discard(self) -> None:
         """Remove everything that was written."""
+        self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -170,7 +192,8 @@ def _require_free(out: Path, overwrite: bool) -> None:
     if not (out.exists() or out.is_symlink()):
         return
     if not overwrite:
-        raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
+        hint = ", or add --overwrite" if _is_run(out) else ""
+        raise InputError(f"{out} exists already. Choose another --out{hint}.")
     if not _is_run(out):
         raise InputError(
             f"{out} exists and is no run of convscope: it is not overwritten. Choose another --out."

@@ -39,7 +39,10 @@ def split_photos(table: PhotoTable, near: np.ndarray, seed: int) -> tuple[PhotoT
     units = _units(table, near)
     if table.splits is None:
         splits = assign(table.labels, units, dict(SHARES), seed)
-        return table.with_splits(splits), f"70/15/15 by convscope, by class, seed {seed}"
+        sizes = Counter(splits)
+        counts = ", ".join(f"{sizes[name]} {name}" for name in SPLITS)
+        words = f"70/15/15 by convscope, by class, seed {seed}: {counts}"
+        return table.with_splits(splits), words
     missing = [name for name in SPLITS if name not in table.splits]
     if not missing:
         return table, "as given"

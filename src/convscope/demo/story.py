@@ -7,7 +7,7 @@ from pathlib import Path
 
 from convscope.data.checks import check
 from convscope.demo.photos import MASKS, Shortcut, write_photos
-from convscope.errors import InputError
+from convscope.errors import InputError, InterruptedRunError
 from convscope.fitting import fit
 from convscope.options import FitOptions
 from convscope.progress import Progress
@@ -48,6 +48,8 @@ def tell(
         If ``out`` or its photos exist.
     """
     progress = progress or Progress()
+    if out.name in ("", ".."):
+        raise InputError(f"--out {out} is no name for a folder. Give one, such as --out demo-run.")
     photos = out.with_name(out.name + ".photos")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
@@ -62,4 +64,7 @@ def tell(
     progress.say(f"{report.photos:,} usable photos, {len(report.findings)} problems found")
     progress.say("3 of 3: training a small convolutional network from scratch")
     options = FitOptions(strategy="cnn", seed=seed, epochs=epochs)
-    return fit(photos, out, options, overwrite=overwrite, progress=progress)
+    try:
+        return fit(photos, out, options, overwrite=overwrite, progress=progress)
+    except InterruptedRunError:
+        raise InterruptedRunError("Stopped. To tell it again, add --overwrite.") from None

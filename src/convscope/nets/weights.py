@@ -128,10 +128,15 @@ def read_weights(file: Path) -> Weights:
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
         sha256 = _sha256(file)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{file} cannot be read as weights: it is no weight file, or holds more than tensors. "
+            "Nothing in it was run. Expected .safetensors, or a .pth that holds tensors only."
+        ) from None
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"{file} cannot be read as weights: {first} "
+            f"{file} cannot be read as weights: {first}. "
             "Expected .safetensors, or a .pth that holds tensors only."
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

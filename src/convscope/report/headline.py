@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from convscope.report.scores import SPLITS, Scores, SplitScores
+from convscope.metrics import wilson
+from convscope.report.scores import Scores, SplitScores
 from convscope.report.words import (
     amount,
     date,
@@ -75,7 +76,8 @@ class Headline:
 
 def headline(info: RunInfo, scores: Scores) -> Headline:
     """Compute what the top of the page says."""
-    split = next((name for name in SPLITS if name in scores.splits), None)
+    # What was learnt by heart is no measure: training photos make no headline.
+    split = next((name for name in ("test", "valid") if name in scores.splits), None)
     best = scores.splits[split] if split else None
     count_splits, counts = _counts(info.photos.counts, info.classes)
     baseline = None
@@ -121,9 +123,11 @@ def _verdict(best: SplitScores | None, baseline: float | None) -> str:
         "in 100 to be named correctly"
     )
     if baseline is not None:
-        if low > baseline:
+        # Both figures are of a few photos: the baseline has an interval too.
+        chance = wilson(round(baseline * best.n), best.n) or [baseline, baseline]
+        if low > chance[1]:
             text += ": clearly better than always naming the commonest class"
-        elif high < baseline:
+        elif high < chance[0]:
             text += ": worse than always naming the commonest class"
         else:
             text += ": not surely better than always naming the commonest class"
