@@ -352,7 +352,9 @@ def arguments(strategy: str, out: Path) -> list[str]:
 
 def start(mark: str, strategy: str, out: Path) -> subprocess.Popen[str]:
     """A fit in a process group of its own, as a shell starts it."""
-    code = f"import sys\n{SLOWLY}\nfrom convscope.cli import main\nmain(sys.argv[1:])"
+    # Programs in the background of a shell start with Ctrl-C ignored; these tests may be such.
+    heed = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"import sys\n{heed}\n{SLOWLY}\nfrom convscope.cli import main\nmain(sys.argv[1:])"
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments(strategy, out)],
         stdout=subprocess.PIPE,
