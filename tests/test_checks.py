@@ -17,10 +17,11 @@ from PIL import Image
 
 import photos
 from convscope.data.checks import FEW_PHOTOS, KINDS, Finding, check, find_problems, require_classes
-from convscope.data.folder import PhotoTable, scan
+from convscope.data.folder import scan
 from convscope.data.survey import Facts
 from convscope.errors import InputError
 from convscope.progress import Progress
+from photos import table
 
 CLEAN = {"cat": FEW_PHOTOS, "dog": FEW_PHOTOS}
 
@@ -38,20 +39,6 @@ def fact(number: int, **changes: object) -> Facts:
     """A usable photo unlike that of any other number."""
     thumb = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
     return replace(Facts("", "", "JPEG", 300, 200, f"{number:x}", thumb), **changes)
-
-
-def table(
-    labels: list[str], splits: list[str] | None = None, groups: list[str] | None = None
-) -> PhotoTable:
-    return PhotoTable(
-        root=Path("photos"),
-        layout="table",
-        paths=tuple(f"{i}.jpg" for i in range(len(labels))),
-        labels=tuple(labels),
-        splits=None if splits is None else tuple(splits),
-        groups=None if groups is None else tuple(groups),
-        ignored=(),
-    )
 
 
 def test_a_clean_folder_has_no_problems(tmp_path: Path) -> None:

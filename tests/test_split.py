@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data.folder import PhotoTable
 from convscope.data.split import SHARES, assign, split_photos
-
-
-def table(
-    labels: list[str], splits: list[str] | None = None, groups: list[str] | None = None
-) -> PhotoTable:
-    return PhotoTable(
-        root=Path("photos"),
-        layout="table",
-        paths=tuple(f"{i}.jpg" for i in range(len(labels))),
-        labels=tuple(labels),
-        splits=None if splits is None else tuple(splits),
-        groups=None if groups is None else tuple(groups),
-        ignored=(),
-    )
+from photos import table
 
 
 def crossing(units: object, splits: object) -> list[object]:

@@ -20,11 +20,10 @@ from convscope.data.folder import photos_in
 from convscope.data.survey import DecodeSpec
 from convscope.errors import InputError
 from convscope.nets.catalog import NetSpec, net_spec
-from convscope.nets.inference import network_logits
+from convscope.nets.inference import last_linear, network_logits
 from convscope.progress import Progress
 from convscope.run import Run, RunInfo
 from convscope.transfer.features import make_backbone
-from convscope.transfer.heads import last_linear
 from convscope.transfer.push import push
 
 

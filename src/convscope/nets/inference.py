@@ -261,3 +261,8 @@ def network_logits(
             return logits
 
     return forward
+
+
+def last_linear(net: nn.Module) -> nn.Linear:
+    """The layer of a network that gives the logits."""
+    return [module for module in net.modules() if isinstance(module, nn.Linear)][-1]

@@ -12,11 +12,12 @@ from convscope.data.dataset import make_dataset
 from convscope.data.folder import PhotoTable
 from convscope.fitted import Fitted
 from convscope.nets.catalog import NetSpec, build_net
+from convscope.nets.inference import last_linear
 from convscope.nets.weights import load_body, read_weights
 from convscope.progress import Progress
 from convscope.run import WeightsInfo
 from convscope.transfer.features import Mode, extract_features
-from convscope.transfer.heads import LinearHead, fit_head, last_linear
+from convscope.transfer.heads import LinearHead, fit_head
 from convscope.transfer.shards import Shards
 
 

@@ -11,7 +11,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 # Inverse strengths of the penalty, strongest penalty first; three a decade.
 STRENGTHS = tuple(float(f"{10 ** (power / 3):.2g}") for power in range(-12, 4))
@@ -128,8 +127,3 @@ def _fit(model: LogisticRegression, strength: float, x: np.ndarray, labels: np.n
         # A weak penalty on separable data has no optimum near by; validation judges the result.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, labels)
-
-
-def last_linear(net: nn.Module) -> nn.Linear:
-    """The layer of a network that gives the logits."""
-    return [module for module in net.modules() if isinstance(module, nn.Linear)][-1]
