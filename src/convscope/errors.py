@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# More are cut short in a message.
+_MOST_NAMES = 40
+
 
 class ConvscopeError(Exception):
     """The work failed for a reason that the user can be told in one line.
@@ -54,4 +57,5 @@ def unknown_name(what: str, got: str, allowed: Iterable[str]) -> InputError:
     names = list(allowed)
     near = get_close_matches(got, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return InputError(f"Unknown {what} '{got}'.{hint} Allowed: {', '.join(names)}.")
+    shown = names if len(names) <= _MOST_NAMES else [*names[:_MOST_NAMES], f"... ({len(names)})"]
+    return InputError(f"Unknown {what} '{got}'.{hint} Allowed: {', '.join(shown)}.")
