@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
+
+from convscope.nets.stages import Stage, check_input
 
 INPUT_SIZE = 48
 
@@ -19,13 +22,17 @@ class FcNN(nn.Module):
     Parameters
     ----------
     num_classes : int
+    in_channels : int
     dropout : float
         Share of activations dropped in training, 0..1.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
+    head: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def __init__(self, num_classes: int = 8, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__()
-        widths = [3 * INPUT_SIZE * INPUT_SIZE, 400, 500, 200]
+        self.in_channels = in_channels
+        widths = [in_channels * INPUT_SIZE * INPUT_SIZE, 400, 500, 200]
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths):
             layers += [
@@ -36,9 +43,15 @@ class FcNN(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-1], num_classes)
+        # After their ReLU, the third of the four layers of each; the first of all is Flatten.
+        self.stages = tuple(
+            Stage(f"fc{n}", f"features.{4 * n - 1}", width, None)
+            for n, width in enumerate(widths[1:], 1)
+        )
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Photos ``(n, 3, 48, 48)`` to logits ``(n, num_classes)``."""
+        """Photos ``(n, in_channels, 48, 48)`` to logits ``(n, num_classes)``."""
+        check_input(photos, "FcNN", channels=self.in_channels, exactly=INPUT_SIZE)
         logits: Tensor = self.classifier(self.features(photos))
         return logits
 
@@ -52,15 +65,19 @@ class SmallCNN(nn.Module):
     Parameters
     ----------
     num_classes : int
+    in_channels : int
     dropout : float
         Share of the 300 units dropped in training, 0..1.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.5) -> None:
+    head: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def __init__(self, num_classes: int = 8, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.features = nn.Sequential(
             OrderedDict(
-                conv1=nn.Conv2d(3, 15, 3, padding=1),
+                conv1=nn.Conv2d(in_channels, 15, 3, padding=1),
                 relu1=nn.ReLU(inplace=True),
                 conv2=nn.Conv2d(15, 15, 3, padding=1),
                 relu2=nn.ReLU(inplace=True),
@@ -80,9 +97,19 @@ class SmallCNN(nn.Module):
             nn.Dropout(dropout),
         )
         self.classifier = nn.Linear(300, num_classes)
+        self.stages = (
+            Stage("conv1", "features.relu1", 15, 1),
+            Stage("conv2", "features.relu2", 15, 1),
+            Stage("pool2", "features.pool2", 15, 2),
+            Stage("conv3", "features.relu3", 30, 2),
+            Stage("conv4", "features.relu4", 30, 2),
+            Stage("pool4", "features.pool4", 30, 8),
+            Stage("fc1", "hidden.3", 300, None),
+        )
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Photos ``(n, 3, 48, 48)`` to logits ``(n, num_classes)``."""
+        """Photos ``(n, in_channels, 48, 48)`` to logits ``(n, num_classes)``."""
+        check_input(photos, "SmallCNN", channels=self.in_channels, exactly=INPUT_SIZE)
         logits: Tensor = self.classifier(self.hidden(self.features(photos)))
         return logits
 

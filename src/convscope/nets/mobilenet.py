@@ -5,7 +5,11 @@ Module and key names are torchvision's, so that its weight files load as they ar
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
+
+from convscope.nets.stages import Stage, check_input
 
 # Table 2 of the paper: expansion t, output channels c, repeats n, stride s of the first repeat.
 _BLOCKS = (
@@ -68,32 +72,47 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Width 1.0, for 224 × 224 RGB: 3,504,872 parameters at 1000 classes.
 
+    Takes any height and width. The paper does not say how the weights start; as in torchvision,
+    convolutions are normal with variance 2 / fan-out, the classifier with standard deviation 0.01.
+
     Parameters
     ----------
     num_classes : int
+    in_channels : int
     dropout : float
         Before the classifier, 0..1.
     """
 
-    def __init__(self, num_classes: int, dropout: float = 0.2) -> None:
+    head: ClassVar[tuple[str, ...]] = ("classifier.1",)
+
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.2) -> None:
         super().__init__()
-        stages: list[nn.Module] = [ConvBNReLU6(3, 32, 3, 2, 1)]
+        self.in_channels = in_channels
+        layers: list[nn.Module] = [ConvBNReLU6(in_channels, 32, 3, 2, 1)]
+        stages = [Stage("conv1", "features.0", 32, 2)]
         channels = 32
-        for expansion, out_channels, repeats, stride in _BLOCKS:
+        total_stride = 2
+        for row, (expansion, out_channels, repeats, stride) in enumerate(_BLOCKS, 1):
             for repeat in range(repeats):
-                stages.append(
+                layers.append(
                     InvertedResidual(
                         channels, out_channels, stride if repeat == 0 else 1, expansion
                     )
                 )
                 channels = out_channels
-        stages.append(ConvBNReLU6(channels, FEATURES, 1, 1, 1))
-        self.features = nn.Sequential(*stages)
+            total_stride *= stride
+            module = f"features.{len(layers) - 1}"
+            stages.append(Stage(f"bottleneck{row}", module, channels, total_stride))
+        stages.append(Stage("conv2", f"features.{len(layers)}", FEATURES, total_stride))
+        layers.append(ConvBNReLU6(channels, FEATURES, 1, 1, 1))
+        self.features = nn.Sequential(*layers)
+        self.stages = tuple(stages)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(FEATURES, num_classes))
         self._initialise()
 
     def forward(self, photos: Tensor) -> Tensor:
-        """Photos ``(n, 3, h, w)`` to logits ``(n, num_classes)``."""
+        """Photos ``(n, in_channels, h, w)`` to logits ``(n, num_classes)``."""
+        check_input(photos, "MobileNetV2", channels=self.in_channels, at_least=1)
         logits: Tensor = self.classifier(self.features(photos).mean((2, 3)))
         return logits
 
