@@ -1,22 +1,15 @@
 """The networks against their papers' figures, and their fast forms against themselves."""
 
-import json
-import struct
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from convscope.errors import ConvscopeError, InputError
-from convscope.nets import weights as weights_module
+from convscope.errors import InputError
 from convscope.nets.catalog import NETS, build_net, net_spec
 from convscope.nets.founding import FcNN, SmallCNN, keras_parameter_count
 from convscope.nets.inference import FusedConv2d, fuse, inference_body, network_logits, prepare
 from convscope.nets.mobilenet import MobileNetV2
-from convscope.nets.weights import find_weights, load_body, read_weights
 from learnable import settled_net
 
 
@@ -134,101 +127,3 @@ def test_fuse_leaves_a_shared_convolution_alone() -> None:
     x = torch.randn(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         torch.testing.assert_close(fuse(net)(x), net(x), rtol=1e-4, atol=1e-5)
-
-
-def _file(folder: Path, net: nn.Module, name: str = "w.safetensors") -> Path:
-    file = folder / name
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
-    return file
-
-
-def test_weights_of_another_head_fit_the_body(tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    source = MobileNetV2(1000)
-    net = MobileNetV2(3)
-    head = net.classifier[1].weight.clone()
-    load_body(net, read_weights(_file(tmp_path, source)))
-    assert torch.equal(net.features[0][0].weight, source.features[0][0].weight)
-    assert torch.equal(net.classifier[1].weight, head)
-
-
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_pth_files_are_read_without_running_code(tmp_path: Path, wrapped: bool) -> None:
-    net = SmallCNN(2)
-    state = {f"module.{k}": v for k, v in net.state_dict().items()}
-    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, tmp_path / "w.pth")
-    tensors = read_weights(tmp_path / "w.pth").tensors
-    assert set(tensors) == set(net.state_dict())
-    torch.testing.assert_close(tensors["classifier.weight"], net.classifier.weight.data)
-
-
-class _Bomb:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return print, ("code from a weight file was run",)
-
-
-def test_pth_file_with_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"a": _Bomb()}, tmp_path / "bad.pth")
-    with pytest.raises(InputError, match=r"bad\.pth cannot be read as weights"):
-        read_weights(tmp_path / "bad.pth")
-    assert capsys.readouterr().out == ""
-
-
-def test_misfit_and_broken_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"w\.safetensors does not fit the network: it lacks"):
-        load_body(MobileNetV2(3), read_weights(_file(tmp_path, SmallCNN(3))))
-    other = MobileNetV2(3)
-    other.features[0][0] = nn.Conv2d(3, 32, 5, bias=False)
-    with pytest.raises(InputError, match=r"another shape of features\.0\.0\.weight"):
-        load_body(MobileNetV2(3), read_weights(_file(tmp_path, other)))
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no weights")
-    with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
-        read_weights(broken)
-    header = json.dumps({"x": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
-    broken.write_bytes(struct.pack("<Q", len(header)) + header + b"short")
-    with pytest.raises(InputError, match=r"broken\.safetensors cannot be read"):
-        read_weights(broken)
-
-
-def test_weights_are_found_by_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = net_spec("mobilenet_v2")
-    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
-    assert find_weights("none", spec) is None
-    with pytest.raises(InputError, match=r"nowhere\.pth: no such file"):
-        find_weights(str(tmp_path / "nowhere.pth"), spec)
-    with pytest.raises(InputError, match="not there yet"):
-        find_weights("builtin", spec)
-    with pytest.raises(InputError, match="No published weights for small_cnn"):
-        find_weights("published", net_spec("small_cnn"))
-    cached = tmp_path / "cache" / "mobilenet_v2-b0353104.pth"
-    cached.parent.mkdir()
-    cached.touch()
-    assert find_weights("published", spec) == cached
-
-
-def test_published_weights_that_cannot_be_fetched_say_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path))
-    spec = net_spec("mobilenet_v2")
-
-    def offline(*_: object, **__: object) -> None:
-        raise OSError("Network is unreachable")
-
-    monkeypatch.setattr(weights_module.torch.hub, "download_url_to_file", offline)
-    with pytest.raises(ConvscopeError, match="Network is unreachable") as caught:
-        find_weights("published", spec)
-    assert "--strategy cnn" in str(caught.value)
-    assert str(tmp_path / "mobilenet_v2-b0353104.pth") in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.shared
-def test_published_weights_load_and_tell_photos_apart(shared: Path) -> None:
-    """The file with the 1000-class head fits as a whole: the key names are torchvision's."""
-    state = read_weights(shared / "weights/mobilenet_v2_imagenet_1000.safetensors").tensors
-    net = MobileNetV2(1000)
-    missing, unknown = net.load_state_dict(dict(state), strict=False)
-    assert not unknown
-    assert all(name.endswith("num_batches_tracked") for name in missing)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import pickle
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
+from typing import Literal, cast
 
 import torch
 from platformdirs import user_cache_path
@@ -18,13 +15,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, InputError
-from convscope.nets.catalog import NetSpec, PublishedWeights
+from convscope.nets.catalog import NetSpec
+from convscope.nets.download import download, file_sha256
+from convscope.nets.published import KEY_NAMES, PublishedWeights
 from convscope.progress import Progress
 
-HEAD_PREFIX = "classifier."
 _ALLOWED = "published, none, or a file (.safetensors or .pth)"
-# Seconds without a byte.
-_TIMEOUT = 20.0
+# GoogLeNet's, which are there for training alone.
+_AUXILIARY = ("aux1.", "aux2.")
+
+Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,36 @@ class Weights:
 
     source: str
     sha256: str
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a weight file in a network.
+
+    Attributes
+    ----------
+    head : str
+        ``kept``: the file's head is in the network. ``replaced``: the file's is for another number
+        of classes, ``missing``: the file has none; the network's starts anew.
+    notes : tuple of str
+        What the user should be told, a line each.
+    """
+
+    head: Literal["kept", "replaced", "missing"]
+    notes: tuple[str, ...]
 
 
 def cache_folder() -> Path:
     """Where published weights are kept: ``CONVSCOPE_CACHE``, else the platform's cache folder."""
     chosen = os.environ.get("CONVSCOPE_CACHE")
-    return Path(chosen) if chosen else user_cache_path("convscope")
+    return Path(chosen).expanduser() if chosen else user_cache_path("convscope")
 
 
 def find_weights(wanted: str, spec: NetSpec, *, progress: Progress | None = None) -> Path | None:
     """The file behind ``--weights``; published weights are fetched once into the cache folder.
+
+    A file in the cache folder is held against its hash each time; a damaged one is fetched again.
 
     Parameters
     ----------
@@ -85,30 +104,37 @@ def find_weights(wanted: str, spec: NetSpec, *, progress: Progress | None = None
     if spec.published is None:
         raise InputError(f"No published weights for {spec.name}. Use --weights none or a file.")
     file = cache_folder() / spec.published.file_name
-    if not file.exists():
-        _fetch(spec.name, spec.published, file, progress or Progress())
+    damage = _damage(file, spec.published) if file.is_file() else None
+    if damage or not file.is_file():
+        _fetch(spec.name, spec.published, file, progress or Progress(), damage)
     return file
 
 
-def _fetch(net: str, published: PublishedWeights, file: Path, progress: Progress) -> None:
-    progress.say(f"fetching {published.url} ({published.licence})")
-    waiting = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)
+def _damage(file: Path, published: PublishedWeights) -> str | None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Writes to a temporary name, checks the hash, then renames.
-        torch.hub.download_url_to_file(
-            published.url, str(file), hash_prefix=published.sha256_prefix, progress=False
-        )
-    except (URLError, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
+        sha256 = file_sha256(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror or error}).") from None
+    if sha256.startswith(published.sha256_prefix):
+        return None
+    return f"{file} is damaged (SHA-256 {sha256}, expected {published.sha256_prefix})"
+
+
+def _fetch(
+    net: str, published: PublishedWeights, file: Path, progress: Progress, damage: str | None
+) -> None:
+    if damage:
+        progress.say(f"{damage}: fetching it again")
+    progress.say(f"fetching {published.url} ({published.licence})")
+    try:
+        download(published.url, file, published.sha256_prefix, progress=progress)
+    except ConvscopeError as error:
         raise ConvscopeError(
-            f"The published weights of {net} could not be fetched from {published.url} ({reason}). "
-            f"Fetch that file elsewhere and put it at {file}, name it with --weights FILE, or go "
-            "without: --strategy cnn."
+            f"The published weights of {net} could not be fetched: {error} Fetch that "
+            f"file elsewhere and put it into {file.parent} as {file.name}, name it with "
+            "--weights FILE, or go without: --weights none, and for fit --strategy cnn."
+            + (f" {damage}." if damage else "")
         ) from None
-    finally:
-        socket.setdefaulttimeout(waiting)
 
 
 def read_weights(file: Path) -> Weights:
@@ -127,17 +153,13 @@ def read_weights(file: Path) -> Weights:
             content: object = load_file(file)
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
-        sha256 = _sha256(file)
-    except pickle.UnpicklingError:
+        sha256 = file_sha256(file)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(_unreadable(file, why)) from None
+    except Exception:  # over bytes that are no weights the reader of .pth stumbles in many ways
         raise InputError(
-            f"{file} cannot be read as weights: it is no weight file, or holds more than tensors. "
-            "Nothing in it was run. Expected .safetensors, or a .pth that holds tensors only."
-        ) from None
-    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{file} cannot be read as weights: {first}. "
-            "Expected .safetensors, or a .pth that holds tensors only."
+            _unreadable(file, "it is no weight file, or holds more than tensors; nothing in it ran")
         ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
@@ -147,33 +169,157 @@ def read_weights(file: Path) -> Weights:
     return Weights(file.name, sha256, tensors)
 
 
+def _unreadable(file: Path, why: str) -> str:
+    return (
+        f"{file} cannot be read as weights: {why}. Expected .safetensors, or a .pth that holds "
+        "tensors only."
+    )
+
+
+def load_weights(net: nn.Module, weights: Weights, *, net_name: str = "the network") -> Loaded:
+    """Put the weights of a file into a network of the catalogue.
+
+    Names must be the network's own, which are torchvision's, or timm's for VGG and MobileNetV2. Of
+    the file may be missing, or be for another number of classes: the head (``net.head``), which
+    then keeps its initial weights. GoogLeNet's auxiliary heads may be missing on either side, and
+    so may batch norm's counts of batches seen, which older files lack and evaluation never reads.
+
+    Parameters
+    ----------
+    net : Module
+        With the class attribute ``head``, see :class:`~convscope.nets.stages.Staged`.
+    weights : Weights
+    net_name : str
+        The name to say.
+
+    Raises
+    ------
+    InputError
+        If anything else does not fit; the network is as it was.
+    """
+    return _load(net, weights, net_name, with_head=True)
+
+
 def load_body(net: nn.Module, weights: Weights) -> None:
-    """Put the weights of everything but the classifier into a network.
+    """Put the weights of everything but the head into a network, as :func:`load_weights` does.
 
     Raises
     ------
     InputError
         If names or shapes do not fit.
     """
-    wanted = {k: v for k, v in net.state_dict().items() if not k.startswith(HEAD_PREFIX)}
-    given = {k: v for k, v in weights.tensors.items() if not k.startswith(HEAD_PREFIX)}
-    # Counts of batches seen; older files lack them and evaluation never reads them.
-    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
-    extra = [k for k in given if k not in wanted]
-    shapes = [k for k in given if k in wanted and given[k].shape != wanted[k].shape]
-    for what, names in (
-        ("lacks", missing),
-        ("has unknown", extra),
-        ("has another shape of", shapes),
-    ):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise InputError(
-                f"{weights.source} does not fit the network: it {what} {names[0]}{more}."
-            )
+    _load(net, weights, "the network", with_head=False)
+
+
+def _load(net: nn.Module, weights: Weights, net_name: str, *, with_head: bool) -> Loaded:
+    misfit = f"{weights.source} does not fit {net_name}:"
+    wanted, given, notes = _without_lone_auxiliaries(net.state_dict(), _in_our_names(weights))
+    of_head = tuple(f"{path}." for path in cast("tuple[str, ...]", net.head))
+    head_wanted, wanted = _split(wanted, of_head)
+    head_given, given = _split(given, of_head)
+    if not with_head:
+        head_given = {}
+
+    _check_names(misfit, wanted, given)
+    _check_first_convolution(misfit, net, wanted, given)
+    _check_shapes(misfit, wanted, given)
+    _check_numbers(misfit, wanted, given)
+    loaded = _judge_head(misfit, head_wanted, head_given, notes)
+    if loaded.head == "kept":
+        given |= head_given
     net.load_state_dict({**net.state_dict(), **given})
+    return loaded
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _in_our_names(weights: Weights) -> dict[str, Tensor]:
+    names = next((names for names in KEY_NAMES if names.mark in weights.tensors), None)
+    if names is None:
+        return dict(weights.tensors)
+    renamed = {}
+    for key, value in weights.tensors.items():
+        module, _, kind = key.rpartition(".")
+        module = names.modules.get(module, module)
+        flat = module in names.flattened and kind == "weight" and value.dim() > 2
+        renamed[f"{module}.{kind}"] = value.flatten(1) if flat else value
+    return renamed
+
+
+def _without_lone_auxiliaries(
+    wanted: Tensors, given: Tensors
+) -> tuple[Tensors, Tensors, tuple[str, ...]]:
+    aux_wanted, rest_wanted = _split(wanted, _AUXILIARY)
+    aux_given, rest_given = _split(given, _AUXILIARY)
+    if aux_given and not aux_wanted:
+        note = "the auxiliary heads in the file are left out: this network has none"
+        return wanted, rest_given, (note,)
+    if aux_wanted and not aux_given:
+        note = "the file has no auxiliary heads: this network's start anew"
+        return rest_wanted, given, (note,)
+    return wanted, given, ()
+
+
+def _split(tensors: Tensors, prefixes: tuple[str, ...]) -> tuple[dict[str, Tensor], ...]:
+    """Those under the prefixes, and the others."""
+    inside = {key: value for key, value in tensors.items() if key.startswith(prefixes)}
+    return inside, {key: value for key, value in tensors.items() if key not in inside}
+
+
+def _judge_head(misfit: str, wanted: Tensors, given: Tensors, notes: tuple[str, ...]) -> Loaded:
+    if not given:
+        note = "the file has no last layer: this network's starts anew"
+        return Loaded("missing", (*notes, note))
+    _check_names(misfit, wanted, given)
+    _check_numbers(misfit, wanted, given)
+    other = [key for key in wanted if given[key].shape != wanted[key].shape]
+    if not other:
+        return Loaded("kept", notes)
+    # Only the number of classes may differ, not what the layer takes in.
+    _refuse(
+        misfit,
+        "has another shape of",
+        [key for key in other if given[key].shape[1:] != wanted[key].shape[1:]],
+    )
+    there, here = given[other[0]].shape[0], wanted[other[0]].shape[0]
+    note = f"the file names {there} classes, this network {here}: its last layer starts anew"
+    return Loaded("replaced", (*notes, note))
+
+
+def _check_names(misfit: str, wanted: Tensors, given: Tensors) -> None:
+    missing = [k for k in wanted if k not in given and not k.endswith("num_batches_tracked")]
+    _refuse(misfit, "lacks", missing)
+    _refuse(misfit, "has unknown", [k for k in given if k not in wanted])
+
+
+def _check_first_convolution(misfit: str, net: nn.Module, wanted: Tensors, given: Tensors) -> None:
+    kinds = (nn.Conv1d, nn.Conv2d)
+    first = next((n for n, module in net.named_modules() if isinstance(module, kinds)), None)
+    here, there = wanted.get(f"{first}.weight"), given.get(f"{first}.weight")
+    if here is None or there is None or here.dim() != there.dim():
+        return
+    if here.shape[1] != there.shape[1] and here.shape[2:] == there.shape[2:]:
+        raise InputError(
+            f"{misfit} its first convolution takes {there.shape[1]} channels, the network's "
+            f"{here.shape[1]}. Build the network for {there.shape[1]} channels, or go without: "
+            "--weights none."
+        )
+
+
+def _check_shapes(misfit: str, wanted: Tensors, given: Tensors) -> None:
+    other = [key for key in given if given[key].shape != wanted[key].shape]
+    _refuse(misfit, "has another shape of", other)
+
+
+def _check_numbers(misfit: str, wanted: Tensors, given: Tensors) -> None:
+    for key, value in given.items():
+        if wanted[key].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{misfit} {key} holds {kind} instead of floating-point numbers. "
+                "Quantised weights are not read."
+            )
+
+
+def _refuse(misfit: str, what: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise InputError(f"{misfit} it {what} {names[0]}{more}.")
