@@ -64,7 +64,7 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def small() -> Iterator[None]:
     """One thread, and a MobileNetV2 that takes photos of 64 x 64: a twelfth of the work."""
-    less = replace(NETS["mobilenet_v2"], size=64, resize=72)
+    less = replace(NETS["mobilenet_v2"], input=(3, 64, 64), resize=72)
     with one_thread(), patch.dict(NETS, mobilenet_v2=less):
         yield
 

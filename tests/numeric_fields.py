@@ -21,6 +21,7 @@ _IDENTITY = {
     torch.relu, torch.relu_, functional.relu, functional.relu6, functional.hardtanh,
     functional.leaky_relu, functional.batch_norm, functional.local_response_norm,
     functional.dropout, torch.dropout, torch.batch_norm, functional.silu, functional.hardswish,
+    torch.tanh, torch.sigmoid, functional.tanh, functional.sigmoid, Tensor.tanh, Tensor.sigmoid,
 }  # fmt: skip
 _CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2}
 _TRANSPOSED = {torch.conv_transpose1d: 1, torch.conv_transpose2d: 2}

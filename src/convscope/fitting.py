@@ -17,7 +17,7 @@ from convscope.data.folder import SPLITS, PhotoTable, scan
 from convscope.errors import ConvscopeError, InputError, InterruptedRunError, unknown_name
 from convscope.fitted import Fitted
 from convscope.metrics import majority_baseline, split_metrics
-from convscope.nets.catalog import NETS, NetSpec, net_spec
+from convscope.nets.catalog import NETS, NetSpec, photo_net_spec
 from convscope.nets.weights import find_weights
 from convscope.options import FitOptions
 from convscope.progress import Progress
@@ -142,7 +142,7 @@ def make_plan(options: FitOptions, progress: Progress) -> Plan:
     if options.strategy == "auto":
         return _plan_auto(options, progress)
     strategy = options.strategy
-    spec = net_spec(options.net or _DEFAULT_NETS[strategy])
+    spec = photo_net_spec(options.net or _DEFAULT_NETS[strategy])
     reason = f"{strategy} was asked for"
     if strategy == "features":
         return Plan(strategy, reason, spec, _weights_for_features(options, spec, progress), None)
@@ -150,9 +150,9 @@ def make_plan(options: FitOptions, progress: Progress) -> Plan:
 
 
 def _plan_auto(options: FitOptions, progress: Progress) -> Plan:
-    spec = net_spec(options.net or _DEFAULT_NETS["features"])
+    spec = photo_net_spec(options.net or _DEFAULT_NETS["features"])
     if spec.features is None:
-        strategy: Literal["fcnn", "cnn"] = "fcnn" if spec.name == "fcnn" else "cnn"
+        strategy: Literal["fcnn", "cnn"] = "cnn" if spec.kind == "convolutional" else "fcnn"
         return _plan_from_scratch(strategy, f"{spec.name} is trained from scratch", spec, options)
     try:
         file = find_weights(options.weights, spec, progress=progress)
@@ -169,7 +169,7 @@ def _plan_auto(options: FitOptions, progress: Progress) -> Plan:
         reason = f"weights of {spec.name} are at hand, and with few photos features go furthest"
         return Plan("features", reason, spec, file, None)
     if options.net is None:
-        spec = net_spec(_DEFAULT_NETS["cnn"])
+        spec = photo_net_spec(_DEFAULT_NETS["cnn"])
     return _plan_from_scratch("cnn", f"no pre-trained weights ({lacking})", spec, options)
 
 
@@ -198,8 +198,9 @@ def _weights_for_features(options: FitOptions, spec: NetSpec, progress: Progress
 def _plan_from_scratch(
     strategy: Literal["fcnn", "cnn"], reason: str, spec: NetSpec, options: FitOptions
 ) -> Plan:
-    if (spec.name == "fcnn") != (strategy == "fcnn"):
-        others = ", ".join(name for name in NETS if (name == "fcnn") == (strategy == "fcnn"))
+    kind = "fully connected" if strategy == "fcnn" else "convolutional"
+    if spec.kind != kind:
+        others = ", ".join(name for name, other in NETS.items() if other.kind == kind)
         raise InputError(f"--strategy {strategy} does not go with net {spec.name}. Use: {others}.")
     if options.weights not in ("published", "none"):
         find_weights(options.weights, spec)  # a choice that does not exist at all says so first

@@ -19,7 +19,7 @@ from convscope.data.dataset import LEFT_OUT
 from convscope.data.folder import photos_in
 from convscope.data.survey import DecodeSpec
 from convscope.errors import InputError
-from convscope.nets.catalog import NetSpec, net_spec
+from convscope.nets.catalog import RGB, NetSpec, photo_net_spec
 from convscope.nets.inference import last_linear, network_logits
 from convscope.progress import Progress
 from convscope.run import Run, RunInfo
@@ -135,8 +135,8 @@ def classifier(run: Run, info: RunInfo) -> Callable[[np.ndarray], np.ndarray]:
     InputError
         If ``model.safetensors`` is missing, broken or not the one that the run was tested with.
     """
-    spec = net_spec(info.net)
-    net = spec.build(len(info.classes))
+    spec = photo_net_spec(info.net)
+    net = spec.build(len(info.classes), RGB)
     try:
         content = run.model_path.read_bytes()
         if hashlib.sha256(content).hexdigest() != info.model_sha256:

@@ -16,6 +16,8 @@ from convscope.nets.inference import prepare
 from convscope.train.batches import Batch
 
 _WARM_UP_EPOCHS = 2
+# What the loss of an auxiliary head counts (Szegedy et al. 2014, section 5).
+AUXILIARY_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,14 @@ class PhotoClassifier(pl.LightningModule):
         photos, labels = batch
         if len(labels) < 2:
             return None
-        logits = self(photos)
+        output = self.net(prepare(photos, self.mean, self.std))
+        # GoogLeNet's auxiliary heads: in training only, beside the logits.
+        logits, *others = output if isinstance(output, tuple) else (output,)
         loss = functional.cross_entropy(logits, labels, weight=self.class_weights)
         self._log("train", loss, logits, labels)
+        for auxiliary in others:
+            extra = functional.cross_entropy(auxiliary, labels, weight=self.class_weights)
+            loss = loss + AUXILIARY_WEIGHT * extra
         return loss
 
     def validation_step(self, batch: Batch, _index: int) -> None:
