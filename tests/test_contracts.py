@@ -21,8 +21,14 @@ SOURCE = Path(convscope.__file__).parent
 # Every module, and each may import only what stands above it. A new one finds its place here.
 ORDER = (
     "errors", "files", "progress", "options", "metrics", "calibration", "run",
+    # what an output sees
+    "geometry.axes", "geometry.calls", "geometry.windows", "geometry.shapes", "geometry.rules",
+    "geometry.costs", "geometry.fields", "geometry.graph", "geometry.tracing", "geometry",
     # networks
-    "nets", "nets.founding", "nets.mobilenet", "nets.catalog", "nets.inference", "nets.weights",
+    "nets", "nets.stages", "nets.inception", "nets.founding", "nets.lenet", "nets.alexnet",
+    "nets.vgg", "nets.googlenet", "nets.highway", "nets.resnet", "nets.mobilenet",
+    "nets.squeezenet", "nets.tcn", "nets.published", "nets.catalog", "nets.inference",
+    "nets.download", "nets.weights", "nets.pretrained", "describing",
     # photos
     "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
     "data.split", "data.dataset", "data.pixels", "data.augment",
@@ -48,7 +54,7 @@ ORDER = (
 APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 
 # What a photo's worker process, a report or `--help` should not have to wait for.
-TORCH = ("nets", "train", "transfer", "fitted", "writing", "predicting")
+TORCH = ("geometry", "describing", "nets", "train", "transfer", "fitted", "writing", "predicting")
 LIGHTNING = ("train",)
 
 
@@ -129,7 +135,9 @@ def test_the_public_names() -> None:
         "Run",
         "build_report",
         "check",
+        "describe",
         "fit",
+        "load_net",
         "predict",
     ]
     assert dir(convscope) == sorted([*convscope.__all__, "__version__"])
@@ -139,7 +147,9 @@ def test_the_public_names() -> None:
         _ = convscope.predcit
 
 
-@pytest.mark.parametrize("name", ["Progress", "Run", "build_report", "check", "fit", "predict"])
+@pytest.mark.parametrize(
+    "name", ["Progress", "Run", "build_report", "check", "describe", "fit", "load_net", "predict"]
+)
 def test_public_functions_name_every_argument(name: str) -> None:
     """No ``*args`` and no ``**kwargs`` in what users call."""
     kinds = {p.kind for p in inspect.signature(getattr(convscope, name)).parameters.values()}

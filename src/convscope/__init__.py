@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convscope.data.checks import check
+    from convscope.describing import describe
     from convscope.errors import ConvscopeError, InputError
     from convscope.fitting import fit
+    from convscope.nets.pretrained import load_net
     from convscope.options import FitOptions
     from convscope.predicting import predict
     from convscope.progress import Progress
@@ -32,7 +34,9 @@ __all__ = [
     "Run",
     "build_report",
     "check",
+    "describe",
     "fit",
+    "load_net",
     "predict",
 ]
 
@@ -45,7 +49,9 @@ _HOMES = {
     "Run": "convscope.run",
     "build_report": "convscope.report",
     "check": "convscope.data.checks",
+    "describe": "convscope.describing",
     "fit": "convscope.fitting",
+    "load_net": "convscope.nets.pretrained",
     "predict": "convscope.predicting",
 }
 

@@ -110,7 +110,7 @@ def fit(
         ),
     ] = "auto",
     net: Annotated[
-        str | None, typer.Option(help="fcnn, small_cnn or mobilenet_v2; default by strategy.")
+        str | None, typer.Option(help="A name that `convscope nets` lists; default by strategy.")
     ] = None,
     weights: Annotated[
         str, typer.Option(help="published, none, or a .safetensors or .pth file.")
@@ -199,6 +199,70 @@ def predict(
         progress.say(f"not read: {row.path}: {row.error}")
     if bad:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: convscope describe vgg16")
+def describe(
+    net: Annotated[
+        str,
+        typer.Argument(
+            help="A name that `convscope nets` lists, a Run folder, or module:attribute, your own "
+            "torch.nn.Module (or a function that gives one).",
+            show_default=False,
+        ),
+    ],
+    input: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            show_default=False,
+            help="Shape of the input, for example 3x224x224, or 1x64 for a series.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="One row per module at this depth; 1 for the largest parts.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Layer by layer: shape, receptive field, jump, parameters, multiply-adds.
+
+    "sees" is the receptive field, in inputs from the first to the last that one unit sees; "jump"
+    the inputs from one unit to the next. (--seed is taken for uniformity: nothing here is random.)
+    """
+    from convscope import describing
+    from convscope.options import input_shape
+    from convscope.tables import print_description, print_json
+
+    shape = None if input is None else input_shape(input)
+    found = describing.describe(net, shape)
+    if depth is not None:
+        found = found.folded(depth)
+    if json:
+        print_json(found.to_dict(), sys.stdout)
+    else:
+        print_description(found, Console())
+
+
+@app.command(epilog="Example: convscope nets")
+def nets(seed: Seed = 0, json: Json = False) -> None:
+    """The catalogue of networks.
+
+    (--seed is taken for uniformity: nothing here is random.)
+    """
+    from convscope.nets.catalog import NETS
+    from convscope.tables import print_json, print_nets
+
+    if json:
+        print_json([spec.to_dict() for spec in NETS.values()], sys.stdout)
+    else:
+        print_nets(NETS.values(), Console())
 
 
 def _show_run(path: Path, json: bool) -> None:

@@ -55,5 +55,28 @@ def fit_options(asked: dict[str, Any]) -> FitOptions:
         raise InputError(" ".join(faults)) from None
 
 
+def input_shape(text: str) -> tuple[int, ...]:
+    """Read ``3x224x224``: channels, then the spatial sizes.
+
+    >>> input_shape("3x224x224")
+    (3, 224, 224)
+    >>> input_shape("3x224x")
+    Traceback (most recent call last):
+    convscope.errors.InputError: --input 3x224x: not a shape. Expected channels, then up to 3 \
+sizes, for example 3x224x224, or 1x64 for a series.
+    """
+    parts = text.lower().replace("×", "x").split("x")
+    if not 1 <= len(parts) <= _MOST_SIZES or not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise InputError(
+            f"--input {text}: not a shape. Expected channels, then up to 3 sizes, for example "
+            "3x224x224, or 1x64 for a series."
+        )
+    return tuple(int(part) for part in parts)
+
+
+# Channels, and three axes.
+_MOST_SIZES = 4
+
+
 def _names() -> str:
     return ", ".join(STRATEGIES)

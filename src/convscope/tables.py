@@ -15,7 +15,9 @@ from rich.text import Text
 from convscope.data.checks import KINDS, CheckReport
 from convscope.run import Run
 
-if TYPE_CHECKING:  # it needs PyTorch, and `convscope check` does not
+if TYPE_CHECKING:  # they need PyTorch, and `convscope check` does not
+    from convscope.describing import Description
+    from convscope.nets.catalog import NetSpec
     from convscope.predicting import Prediction
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -108,6 +110,91 @@ def print_csv(rows: Iterable[Prediction], classes: Sequence[str], stream: IO[str
         shares = [row.probabilities.get(name, "") for name in classes]
         path = row.path.encode("utf-8", errors="backslashreplace").decode("utf-8")
         writer.writerow([path, row.label or "", row.probability or "", row.error or "", *shares])
+
+
+def print_description(description: Description, console: Console) -> None:
+    """The layer table: what every layer gives, what its units see, what it costs."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("layer", overflow="fold", ratio=1)
+    table.add_column("kind", overflow="fold")
+    for name in ("output", "sees", "jump", "weights", "mult-adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in description.layers:
+        table.add_row(
+            _plain(layer.name),
+            _plain(layer.kind),
+            "-" if layer.output is None else _by(layer.output),
+            "?" if layer.receptive_field is None else _same(layer.receptive_field),
+            "" if layer.jump is None else _same([j for j in layer.jump if j is not None]),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            _short(layer.macs) if layer.macs else "",
+            style=None if layer.parameters else "dim",
+        )
+    console.print(_plain(f"{description.net}, input {_by(description.input)}"), style="bold")
+    console.print(table)
+    said = [f"{description.parameters:,} parameters"]
+    if fixed := description.parameters - description.trainable:
+        said.append(f"({fixed:,} of them fixed)")
+    if description.unused:
+        named = sum(layer.parameters for layer in description.layers)
+        rest = description.parameters - named
+        parts = ", ".join(description.unused)
+        said.append(f"({rest:,} of them for training only: {parts})")
+    console.print(
+        _plain(
+            f"{' '.join(said)}, {_short(description.macs)} multiply-adds and "
+            f"{_short(description.bytes)}B of layer outputs for one input"
+        )
+    )
+    if description.untraced is not None:
+        console.print(
+            _plain(f"? not known: the network cannot be traced. {description.untraced}"),
+            soft_wrap=True,
+        )
+    else:
+        for note in dict.fromkeys(layer.note for layer in description.layers if layer.note):
+            console.print(_plain(f"? not known from here on: {note}"), soft_wrap=True)
+
+
+def print_nets(specs: Iterable[NetSpec], console: Console) -> None:
+    """The catalogue."""
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("net", no_wrap=True)
+    table.add_column("input", justify="right", no_wrap=True)
+    table.add_column("weights", justify="right", no_wrap=True)
+    table.add_column("top-1", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for spec in specs:
+        known = spec.published
+        table.add_row(
+            spec.name, _by(spec.input), _short(spec.parameters),
+            "" if known is None else f"{known.top1:.1f}", _plain(spec.about),
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        "top-1: percent right on ImageNet, as published; those weights are fetched when asked for."
+    )
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _same(numbers: Sequence[Any]) -> str:
+    """One number for all axes where they agree."""
+    return str(numbers[0]) if len(set(numbers)) == 1 else "x".join(map(str, numbers))
+
+
+def _short(number: int) -> str:
+    """Three digits and a prefix: 138M."""
+    if number < 1000:
+        return f"{number} "
+    exponent = min((len(str(number)) - 1) // 3, len(_PREFIXES) - 1)
+    value = number / 1000**exponent
+    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f}{_PREFIXES[exponent]}"
+
+
+_PREFIXES = (" ", "k", "M", "G", "T")
 
 
 def _amount(n: int, noun: str) -> str:
