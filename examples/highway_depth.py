@@ -18,8 +18,6 @@ either; at the -4 used here it is 41 %.
 Less than a minute on one core; --quick does less, in about ten seconds.
 """
 
-# ruff: noqa: T201 - a script that prints its result
-
 from __future__ import annotations
 
 import argparse

@@ -36,7 +36,7 @@ _PRODUCTS = {torch.mul, Tensor.mul, Tensor.__mul__, Tensor.mul_, Tensor.__imul__
 class _Thin(TorchFunctionMode):
     """Sums of positive terms, one channel computed and the others copies of it."""
 
-    def __torch_function__(  # noqa: D105
+    def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
@@ -96,8 +96,8 @@ def _sum_pool(
     channels = x.shape[1]
     window = torch.ones((channels, 1, *kernel), dtype=x.dtype) / np.prod(kernel)
     # Enough zeros behind the end for ceil mode, and what is then too much is cut off.
-    ends = [one for p, s, k, d in reversed(list(zip(padding, stride, kernel, dilation, strict=True)))
-            for one in (p, p + s + k * d)]  # fmt: skip
+    per_axis = list(zip(padding, stride, kernel, dilation, strict=True))
+    ends = [one for p, s, k, d in reversed(per_axis) for one in (p, p + s + k * d)]
     convolve = functional.conv1d if axes == 1 else functional.conv2d
     found = convolve(functional.pad(x, ends), window, None, stride, 0, dilation, channels)
     return found[(..., *(slice(size) for size in sizes))]

@@ -21,28 +21,24 @@ from numeric_fields import seen_inputs
 
 # Those whose fully connected layers fix the size of the input.
 EXACT = {"fcnn", "small_cnn", "lenet5", "lenet5_modern", "alexnet_2012", "highway"}
-# Large ones are tried on smaller images, where they are the same code. 80 is the least at which
-# GoogLeNet's auxiliary heads have something to pool.
-SMALL = 80
+# Large ones are tried on smaller images, where they are the same code.
+SMALL = 64
+LARGER = {"googlenet_2014": 80}  # what its auxiliary heads need, in training
 CLASSES = 5
 
 
 def small_shape(spec: NetSpec) -> tuple[int, ...]:
-    return spec.input if spec.name in EXACT or spec.size < SMALL else (spec.input[0], SMALL, SMALL)
+    if spec.name in EXACT or spec.kind == "series":
+        return spec.input
+    side = LARGER.get(spec.name, SMALL)
+    return (spec.input[0], side, side)
 
 
 @lru_cache(maxsize=1)
-def settled(name: str) -> nn.Module:
-    """In evaluation mode, with running statistics of some inputs so that outputs are of order 1."""
+def untrained(name: str) -> nn.Module:
+    """In evaluation mode; logits are compared relative to the largest, which may be any size."""
     spec = NETS[name]
-    net = build_net(spec, CLASSES, seed=1, in_channels=spec.input[0])
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            module.momentum = None  # the plain average
-    if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in net.modules()):
-        with torch.no_grad():
-            net.train()(inputs(spec, 4))
-    return net.eval()
+    return build_net(spec, CLASSES, seed=1, in_channels=spec.input[0]).eval()
 
 
 def inputs(spec: NetSpec, n: int, seed: int = 0) -> Tensor:
@@ -73,14 +69,14 @@ def test_all_published_weights_have_their_network() -> None:
 
 
 def test_forward_gives_finite_logits_and_one_is_as_many(spec: NetSpec) -> None:
-    net = settled(spec.name)
+    net = untrained(spec.name)
     x = inputs(spec, 3)
     with torch.inference_mode():
         logits = net(x)
         alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
     assert logits.shape == (3, CLASSES)
     assert logits.isfinite().all()
-    assert logits.std(0).max() > 1e-6, "the input makes no difference"
+    assert logits.std(0).max() > 1e-4 * logits.abs().max(), "the input makes no difference"
     assert (alone - logits).abs().max() <= 1e-4 * logits.abs().max()
 
 
@@ -99,7 +95,7 @@ def test_backward_reaches_every_parameter(spec: NetSpec) -> None:
 
 
 def test_the_state_goes_out_and_in(spec: NetSpec) -> None:
-    net = settled(spec.name)
+    net = untrained(spec.name)
     other = build_net(spec, CLASSES, seed=2, in_channels=spec.input[0]).eval()
     x = inputs(spec, 2)
     with torch.inference_mode():
@@ -109,7 +105,7 @@ def test_the_state_goes_out_and_in(spec: NetSpec) -> None:
 
 
 def test_it_can_be_traced_and_the_trace_is_the_same_function(spec: NetSpec) -> None:
-    net = settled(spec.name)
+    net = untrained(spec.name)
     traced = fx.symbolic_trace(net)
     x = inputs(spec, 2)
     with torch.inference_mode():
@@ -130,7 +126,7 @@ def test_describe_knows_every_layer(spec: NetSpec) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_onnx_gives_the_same(spec: NetSpec, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    net = settled(spec.name)
+    net = untrained(spec.name)
     x = inputs(spec, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making
@@ -141,7 +137,7 @@ def test_onnx_gives_the_same(spec: NetSpec, tmp_path: Path) -> None:
     (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
     with torch.inference_mode():
         wanted = net(x).numpy()
-    assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
 def test_the_seed_decides_the_weights_alone(spec: NetSpec) -> None:

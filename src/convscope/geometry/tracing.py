@@ -7,10 +7,11 @@ hooks: shapes and counts are then known, receptive fields are not.
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,15 +136,27 @@ def _empty(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
 
 
 def _interpret(model: nn.Module, traced: fx.GraphModule, shape: tuple[int, ...]) -> NetGraph:
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         interpreter = _Interpreter(traced, shape)
         try:
             interpreter.run(_empty(model, shape))
-        except InputError:
-            raise
-        except Exception as error:
+        except Exception as error:  # whatever a layer says of the shape
+            with suppress(RuntimeError, ValueError, TypeError, IndexError):
+                model(_empty(model, shape))  # the network itself may say it more clearly
             raise _unfit(model, shape, error) from error
     return NetGraph(tuple(interpreter.nodes), *_counted(model))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's own report of a layer that refuses a shape: there will be one line."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _unfit(model: nn.Module, shape: tuple[int, ...], error: Exception) -> InputError:
