@@ -76,7 +76,7 @@ def test_forward_gives_finite_logits_and_one_is_as_many(spec: NetSpec) -> None:
         alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
     assert logits.shape == (3, CLASSES)
     assert logits.isfinite().all()
-    assert logits.std(0).max() > 1e-4 * logits.abs().max(), "the input makes no difference"
+    assert logits.std(0).max() > 1e-5 * logits.abs().max(), "the input makes no difference"
     assert (alone - logits).abs().max() <= 1e-4 * logits.abs().max()
 
 
@@ -119,7 +119,9 @@ def test_describe_knows_every_layer(spec: NetSpec) -> None:
     assert found.parameters == spec.parameters >= named
     assert (found.parameters == named) == (not found.unused)
     assert found.untraced is None
-    assert all(layer.receptive_field is not None for layer in found.layers)
+    assert all(
+        layer.receptive_field is not None for layer in found.layers if layer.kind != "parameter"
+    )
     assert found.layers[-1].output == (spec.classes,)
 
 
@@ -140,7 +142,13 @@ def test_onnx_gives_the_same(spec: NetSpec, tmp_path: Path) -> None:
     assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
-def test_the_seed_decides_the_weights_alone(spec: NetSpec) -> None:
+# Three times hundreds of MB otherwise; vgg11 stands for its family.
+LIGHT = [n for n, spec in NETS.items() if spec.parameters < 50_000_000 or n in ("vgg11", "alexnet")]
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_the_seed_decides_the_weights_alone(name: str) -> None:
+    spec = NETS[name]
     torch.manual_seed(7)
     before = torch.random.get_rng_state()
     first, again, other = (

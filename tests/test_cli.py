@@ -33,7 +33,7 @@ from fits import (
 )
 from learnable import TINTS, convscope, tinted_folder
 
-COMMANDS = ("check", "demo", "fit", "predict")
+COMMANDS = ("check", "demo", "describe", "fit", "nets", "predict")
 
 
 @pytest.fixture(autouse=True, scope="module")

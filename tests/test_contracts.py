@@ -47,6 +47,8 @@ ORDER = (
     # what stands on all of it
     "demo.paint", "demo.relief", "demo.clutter", "demo.creatures", "demo.backgrounds",
     "demo.scene", "demo.photos", "demo", "demo.story",
+    "pictures", "pictures.svg", "pictures.layers", "pictures.rows", "pictures.photo",
+    "pictures.stack", "field_picture",
     "tables", "cli", "__main__",
 )  # fmt: skip
 
@@ -54,7 +56,9 @@ ORDER = (
 APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 
 # What a photo's worker process, a report or `--help` should not have to wait for.
-TORCH = ("geometry", "describing", "nets", "train", "transfer", "fitted", "writing", "predicting")
+TORCH = (
+    "geometry", "describing", "nets", "train", "transfer", "fitted", "writing", "predicting",
+)  # fmt: skip
 LIGHTNING = ("train",)
 
 

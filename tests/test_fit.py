@@ -461,6 +461,10 @@ def test_options_that_do_not_exist(asked: dict[str, Any], said: str) -> None:
         ({"strategy": "cnn", "net": "smal_cnn"}, "Unknown net 'smal_cnn'. Did you mean 'small_cnn"),
         ({"strategy": "cnn", "augment": "standart"}, "Did you mean 'standard'?"),
         ({"strategy": "cnn", "net": "fcnn"}, "does not go with net fcnn. Use: small_cnn"),
+        ({"strategy": "cnn", "net": "highway"}, "does not go with net highway. Use: small_cnn"),
+        ({"strategy": "cnn", "net": "tcn"}, "Net tcn takes time series, no photos."),
+        ({"net": "tcn_plain"}, "Net tcn_plain takes time series, no photos."),
+        ({"strategy": "features", "net": "vgg16"}, "Net vgg16 has no features to transfer"),
         ({"strategy": "fcnn", "net": "small_cnn"}, "does not go with net small_cnn. Use: fcnn"),
         ({"strategy": "cnn", "weights": "{file}"}, "trains from scratch: leave out --weights"),
         ({"strategy": "cnn", "weights": "nowhere.pth"}, "no such file"),
@@ -469,7 +473,7 @@ def test_options_that_do_not_exist(asked: dict[str, Any], said: str) -> None:
         ({"strategy": "features", "epochs": 5}, "--epochs has no meaning"),
         ({"strategy": "features", "augment": "standard"}, "--augment standard has no effect"),
         ({"strategy": "auto", "weights": "nowhere.pth"}, "no such file"),
-        ({"strategy": "auto", "net": "alexnet"}, "Unknown net 'alexnet'"),
+        ({"strategy": "auto", "net": "alexnte"}, "Unknown net 'alexnte'. Did you mean 'alexnet'"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -524,9 +528,9 @@ def test_auto_without_a_network_connection_trains_from_scratch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> None:
-        raise OSError("Network is unreachable")
+        raise ConvscopeError("the address could not be reached (Network is unreachable).")
 
-    monkeypatch.setattr(weights_module.torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(weights_module, "download", offline)
     monkeypatch.setenv("CONVSCOPE_CACHE", str(tmp_path / "cache"))
     heard = Heard()
     run = fit(photos(), tmp_path / "run", FitOptions(epochs=2), workers=0, progress=heard)

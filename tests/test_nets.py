@@ -26,8 +26,8 @@ def test_mobilenet_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in MobileNetV2(1000).parameters()) == 3_504_872
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_every_network_gives_one_logit_per_class(name: str) -> None:
+@pytest.mark.parametrize("name", ["fcnn", "small_cnn", "lenet5", "mobilenet_v2"])
+def test_photos_become_one_logit_per_class(name: str) -> None:
     spec = NETS[name]
     net = build_net(spec, 3, seed=0).eval()
     photos = np.random.default_rng(0).integers(0, 256, (2, spec.size, spec.size, 3), np.uint8)

@@ -270,6 +270,32 @@ def test_the_training_loss_is_weighted_and_the_validation_loss_is_not() -> None:
     torch.testing.assert_close(logged["valid_accuracy"], right)
 
 
+class Assisted(nn.Module):
+    """As GoogLeNet: two auxiliary heads beside the logits, in training only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        found = tuple(head(x.mean((2, 3))) for head in self.heads)
+        return found if self.training else found[0]
+
+
+def test_auxiliary_heads_count_three_tenths_in_training_and_nothing_after_it() -> None:
+    net = Assisted()
+    step = PhotoClassifier(net, PLAN, MEAN, STD, torch.ones(3), seed=0)
+    step._log = lambda *_: None  # type: ignore[method-assign]
+    photos = torch.randint(0, 256, (5, SIDE, SIDE, 3), dtype=torch.uint8)
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    x = prepare(photos, MEAN, STD).mean((2, 3))
+    losses = [functional.cross_entropy(head(x), labels) for head in net.heads]
+    loss = step.train().training_step((photos, labels), 0)
+    assert loss is not None
+    torch.testing.assert_close(loss, losses[0] + 0.3 * (losses[1] + losses[2]))
+    torch.testing.assert_close(step.eval()(photos), net.heads[0](x))
+
+
 def test_weight_decay_is_for_matrices_and_kernels() -> None:
     step = PhotoClassifier(Tiny(), PLAN, MEAN, STD, torch.ones(3), seed=0)
     decayed, others = step.configure_optimizers().param_groups

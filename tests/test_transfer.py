@@ -31,7 +31,7 @@ from learnable import settled_net
 
 FULL = net_spec("mobilenet_v2")
 # The same network on smaller photos: a test of seconds.
-SPEC = replace(FULL, size=64, resize=72)
+SPEC = replace(FULL, input=(3, 64, 64), resize=72)
 
 
 @pytest.fixture(scope="module")

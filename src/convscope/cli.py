@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from convscope import __version__
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, InputError
 from convscope.progress import Progress
 
 # Typer's own exit code for Ctrl-C; ours are 0, 1 and 2.
@@ -201,7 +201,7 @@ def predict(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: convscope describe vgg16")
+@app.command(epilog="Example: convscope describe vgg16 --picture vgg16.svg")
 def describe(
     net: Annotated[
         str,
@@ -228,6 +228,18 @@ def describe(
             show_default=False,
         ),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.svg", show_default=False, help="Draw what the units see into a file."
+        ),
+    ] = None,
+    photo: Annotated[
+        Path | None,
+        typer.Option(
+            show_default=False, help="For the picture; default one that convscope draws itself."
+        ),
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -240,8 +252,15 @@ def describe(
     from convscope.options import input_shape
     from convscope.tables import print_description, print_json
 
+    if photo is not None and picture is None:
+        raise InputError(f"--photo {photo} is for the picture: add --picture FILE.svg.")
     shape = None if input is None else input_shape(input)
     found = describing.describe(net, shape)
+    if picture is not None:
+        from convscope.field_picture import write_field_picture
+
+        write_field_picture(found.graph, picture, photo=photo, name=found.net)
+        _progress().say(f"picture: {picture}")
     if depth is not None:
         found = found.folded(depth)
     if json:
@@ -250,7 +269,7 @@ def describe(
         print_description(found, Console())
 
 
-@app.command(epilog="Example: convscope nets")
+@app.command(epilog="Example: convscope nets --json")
 def nets(seed: Seed = 0, json: Json = False) -> None:
     """The catalogue of networks.
 

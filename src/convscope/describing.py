@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,13 @@ class Description:
     layers : tuple of Layer
         In the order of computation.
     kinds : dict
-        Path -> class of every module that has others in it.
+        Path -> class of every module that has rows for what happens in it.
     unused : tuple of str
         Parts of the network with parameters that evaluation does not use, such as auxiliary heads.
     untraced : str or None
         Why receptive fields are unknown, where the network cannot be traced.
+    graph : NetGraph
+        What all of this was read from: it answers for any unit of any layer.
     """
 
     net: str
@@ -106,6 +108,7 @@ class Description:
     kinds: dict[str, str]
     unused: tuple[str, ...]
     untraced: str | None
+    graph: NetGraph = field(repr=False)
 
     @property
     def bytes(self) -> int:
@@ -235,10 +238,11 @@ def _imported(name: str) -> nn.Module:
 
 def _description(name: str, model: nn.Module, shape: tuple[int, ...]) -> Description:
     graph = trace(model, shape)
+    called = {node.name for node in graph.nodes}
     kinds = {
         path: type(module).__name__
         for path, module in model.named_modules()
-        if path and any(module.children())
+        if path and path not in called
     }
     return Description(
         net=name,
@@ -255,6 +259,7 @@ def _description(name: str, model: nn.Module, shape: tuple[int, ...]) -> Descrip
             and not any(node.name.split(".")[0].split("#")[0] == name for node in graph.nodes)
         ),
         untraced=graph.untraced,
+        graph=graph,
     )
 
 

@@ -16,7 +16,7 @@ from convscope.data.checks import KINDS, CheckReport
 from convscope.run import Run
 
 if TYPE_CHECKING:  # they need PyTorch, and `convscope check` does not
-    from convscope.describing import Description
+    from convscope.describing import Description, Layer
     from convscope.nets.catalog import NetSpec
     from convscope.predicting import Prediction
 
@@ -124,7 +124,7 @@ def print_description(description: Description, console: Console) -> None:
             _plain(layer.name),
             _plain(layer.kind),
             "-" if layer.output is None else _by(layer.output),
-            "?" if layer.receptive_field is None else _same(layer.receptive_field),
+            _seen(layer),
             "" if layer.jump is None else _same([j for j in layer.jump if j is not None]),
             f"{layer.parameters:,}" if layer.parameters else "",
             _short(layer.macs) if layer.macs else "",
@@ -174,6 +174,12 @@ def print_nets(specs: Iterable[NetSpec], console: Console) -> None:
     console.print(
         "top-1: percent right on ImageNet, as published; those weights are fetched when asked for."
     )
+
+
+def _seen(layer: Layer) -> str:
+    if layer.receptive_field is None:
+        return "?" if layer.note else ""  # a parameter sees nothing
+    return _same(layer.receptive_field)
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -55,13 +55,24 @@ class AxisMap(Protocol):
     """
 
     @property
-    def size_in(self) -> int: ...  # noqa: D102
+    def size_in(self) -> int:
+        """Length of the axis before."""
+        ...
+
     @property
-    def size_out(self) -> int: ...  # noqa: D102
+    def size_out(self) -> int:
+        """Length of the axis after."""
+        ...
+
     @property
-    def reads(self) -> np.ndarray | None: ...  # noqa: D102
+    def reads(self) -> np.ndarray | None:
+        """Inputs of each output."""
+        ...
+
     @property
-    def reached(self) -> np.ndarray | None: ...  # noqa: D102
+    def reached(self) -> np.ndarray | None:
+        """Outputs of each input."""
+        ...
 
     def backward(self, outputs: Span) -> Span | None:
         """Inputs that any of these outputs reads; None if they see padding only."""

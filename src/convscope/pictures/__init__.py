@@ -1,0 +1,1 @@
+"""Pictures of networks, each one SVG file that needs nothing else."""
