@@ -50,6 +50,8 @@ class _Thin(TorchFunctionMode):
             return _sum_pool(_POOLS[func], func, args, kwargs)
         if func in _PRODUCTS and all(isinstance(factor, Tensor) for factor in args[:2]):
             return args[0] + args[1]  # a factor that happens to be 0 would hide the other
+        if func is functional.layer_norm:  # equal channels would be normalised to nothing
+            return args[0] + args[0].mean(tuple(range(-len(args[1]), 0)), keepdim=True)
         if func is functional.linear:
             total = args[0].sum(-1, keepdim=True)
             return total.expand(*total.shape[:-1], args[1].shape[0])

@@ -23,7 +23,8 @@ ORDER = (
     "errors", "files", "progress", "options", "metrics", "calibration", "run",
     # what an output sees
     "geometry.axes", "geometry.calls", "geometry.windows", "geometry.shapes", "geometry.rules",
-    "geometry.costs", "geometry.fields", "geometry.graph", "geometry.tracing", "geometry",
+    "geometry.costs", "geometry.fields", "geometry.graph", "geometry.reading", "geometry.tracing",
+    "geometry",
     # networks
     "nets", "nets.stages", "nets.inception", "nets.founding", "nets.lenet", "nets.alexnet",
     "nets.vgg", "nets.googlenet", "nets.highway", "nets.resnet", "nets.mobilenet",

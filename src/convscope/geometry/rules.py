@@ -81,6 +81,8 @@ _ELEMENTWISE = (
     "tanh", "tanhshrink", "threshold", "to", "true_divide", "type_as", "where",
 )  # fmt: skip
 
+EXTREMES = ("max", "min")
+
 FUNCTIONS_BY_NAME: dict[str, Entry] = {
     **dict.fromkeys(_ELEMENTWISE, (shapes.elementwise, ("input",))),
     **{f"conv{n}d": (windows.convolution, _CONV) for n in (1, 2, 3)},
@@ -102,6 +104,7 @@ FUNCTIONS_BY_NAME: dict[str, Entry] = {
         ("mean", "sum", "amax", "amin", "prod", "std", "var", "logsumexp"),
         (shapes.reduction, _REDUCE),
     ),
+    **dict.fromkeys(EXTREMES, (shapes.extreme, _REDUCE)),
     "softmax": (shapes.softmax, ("input", "dim")),
     "log_softmax": (shapes.softmax, ("input", "dim")),
     "group_norm": (shapes.group_norm, ("input", "num_groups")),
@@ -123,8 +126,9 @@ FUNCTIONS_BY_NAME: dict[str, Entry] = {
 RESHAPING = frozenset(
     {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"}
 )
-# Give several tensors, each of which is a part of the input.
+# Give several tensors: parts of the input, or (EXTREMES) values and places.
 SPLITTING: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(EXTREMES, _REDUCE),
     "chunk": ("input", "chunks", "dim"),
     "split": ("input", "split_size", "dim"),
     "unbind": ("input", "dim"),

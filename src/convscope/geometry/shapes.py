@@ -45,6 +45,12 @@ def reduction(call: Call) -> list[Read]:
     return [Read(call.input, maps, moved)]
 
 
+def extreme(call: Call) -> list[Read]:
+    """``torch.max`` and ``min``: of two tensors, or over dimensions."""
+    other = call.argument("other", call.args[1] if len(call.args) > 1 else None)
+    return elementwise(call) if isinstance(other, Tensor | Value) else reduction(call)
+
+
 def softmax(call: Call) -> list[Read]:
     """One dimension is mixed whole and keeps its length."""
     rank = len(call.input.shape)

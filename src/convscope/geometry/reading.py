@@ -1,0 +1,202 @@
+"""Runs a traced network on tensors without data and notes, call by call, what it does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from convscope.geometry.axes import AxisMap, identity
+from convscope.geometry.calls import Call, Layout, UnknownOperation, Value, outcome
+from convscope.geometry.costs import function_macs, module_macs
+from convscope.geometry.graph import Node, Source
+from convscope.geometry.rules import (
+    EXTREMES,
+    RESHAPING,
+    RESHAPING_MODULES,
+    SPLITTING,
+    Entry,
+    function_entry,
+    function_name,
+    module_rule,
+    named_entry,
+    plain_name,
+)
+from convscope.geometry.shapes import part, reduction, reshaped
+
+# Inputs at once: what stays 2 is the batch.
+BATCH = 2
+
+
+class NodeReader(fx.Interpreter):
+    """Runs a graph on tensors without data and notes every call.
+
+    Parameters
+    ----------
+    traced : fx.GraphModule
+    shape : tuple of int
+        Of one input.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        After ``run``: all calls that depend on the input, and loose parameters.
+    """
+
+    def __init__(self, traced: fx.GraphModule, shape: tuple[int, ...]) -> None:
+        super().__init__(traced)
+        self.extra_traceback = False
+        grid = shape[1:]
+        self.layout = Layout(grid, tuple(range(2, 2 + len(grid))))
+        self.nodes: list[Node] = []
+        self.values: dict[fx.Node, Value] = {}
+        self.places: dict[fx.Node, int] = {}
+        self.splits: dict[fx.Node, Call] = {}
+        self.counted: set[int] = set()
+        self.names: Counter[str] = Counter()
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute the shapes of one node, and what it does along the axes."""
+        content = super().run_node(n)
+        if n.op == "placeholder" and not self.nodes:
+            self._add(n, Node("input", "input", shape_of(content), self.layout.grid), content)
+            self.values[n] = Value(n, content, self.layout)
+        elif n.op == "get_attr" and isinstance(content, nn.Parameter):
+            self._add(n, Node(str(n.target), "parameter", tuple(content.shape), None), content)
+        elif n.op.startswith("call_") and any(isinstance(one, Tensor) for one in flat(content)):
+            self._call(n, content)
+        return content
+
+    def _call(self, n: fx.Node, content: Any) -> None:
+        module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
+        name = _function(n)
+        inputs = [self.values[node] for node in n.all_input_nodes if node in self.values]
+        if not inputs:
+            return  # a constant
+        call = self._named(n, name, module, content)
+        if name in SPLITTING and not isinstance(content, Tensor) and inputs[0].unknown is None:
+            self.splits[n] = call
+            self.values[n] = Value(n, content)
+            return
+        unknown = next((value.unknown for value in inputs if value.unknown), None)
+        kind = name or type(module).__name__
+        macs = self._macs(n, name, module, content) // BATCH
+        reads: list[tuple[Value, tuple[AxisMap, ...]]] = []
+        layout = None
+        if unknown is None:
+            try:
+                reads, layout = self._geometry(n, name, call)
+            except UnknownOperation as reason:
+                unknown = f"{kind}: {reason}"
+                if macs == 0 and module is not None and any(True for _ in module.parameters()):
+                    unknown += ", and its multiply-adds are not counted"
+        node = Node(
+            name=self._unique(str(n.target) if module is not None else _scoped(n, name)),
+            kind=kind,
+            output=shape_of(content),
+            grid=None if layout is None else layout.grid,
+            sources=tuple(Source(self.places[value.node], maps) for value, maps in reads),
+            macs=macs,
+            unknown=unknown,
+            module=module is not None,
+        )
+        self._add(n, node, content, module)
+        self.values[n] = Value(n, content, layout, unknown)
+
+    def _named(self, n: fx.Node, name: str, module: nn.Module | None, content: Any) -> Call:
+        entry = self._entry(n, name, module)
+        names = SPLITTING.get(name, ("input",)) if entry is None else entry[1]
+        args = tuple(self._argument(arg) for arg in n.args)
+        kwargs = {key: self._argument(arg) for key, arg in n.kwargs.items()}
+        return Call(module, names, args, kwargs, content)
+
+    def _entry(self, n: fx.Node, name: str, module: nn.Module | None) -> Entry | None:
+        if module is not None:
+            rule = module_rule(module)
+            return None if rule is None else (rule, ("input",))
+        if n.op == "call_method":
+            return named_entry(name)
+        return function_entry(n.target) if callable(n.target) else None
+
+    def _geometry(
+        self, n: fx.Node, name: str, call: Call
+    ) -> tuple[list[tuple[Value, tuple[AxisMap, ...]]], Layout]:
+        if n.args and isinstance(n.args[0], fx.Node) and n.args[0] in self.splits:
+            split = self.splits[n.args[0]]
+            if name not in ("getitem", "getattr"):
+                raise UnknownOperation("it takes several tensors")
+            extreme = _function(n.args[0]) in EXTREMES
+            return outcome(reduction(split) if extreme else part(split, call.args[1]), call.output)
+        if isinstance(call.module, RESHAPING_MODULES) or name in RESHAPING:
+            layout = reshaped(call)
+            return [(call.input, tuple(map(identity, layout.grid)))], layout
+        entry = self._entry(n, name, call.module)
+        if entry is None:
+            raise UnknownOperation("there is no rule for it")
+        return outcome(entry[0](call), call.output)
+
+    def _argument(self, argument: Any) -> Any:
+        """Arguments with values in place of what depends on the network's input."""
+
+        def found(node: fx.Node) -> Any:
+            return self.values.get(node, self.env.get(node))
+
+        return fx.node.map_arg(argument, found)
+
+    def _macs(self, n: fx.Node, name: str, module: nn.Module | None, content: Any) -> int:
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        if module is not None:
+            return module_macs(module, args[0], content) if args else 0
+        return function_macs(name, args, kwargs, content)
+
+    def _add(self, n: fx.Node, node: Node, content: Any, module: nn.Module | None = None) -> None:
+        found = list(module.parameters()) if module is not None else []
+        if node.kind == "parameter":
+            found = [content]
+        new = [parameter for parameter in found if id(parameter) not in self.counted]
+        self.counted.update(map(id, new))
+        if node.kind == "parameter" and not new:
+            return
+        tensors = [one for one in flat(content) if isinstance(one, Tensor)]
+        self.places[n] = len(self.nodes)
+        self.nodes.append(
+            replace(
+                node,
+                parameters=sum(parameter.numel() for parameter in new),
+                trainable=sum(parameter.numel() for parameter in new if parameter.requires_grad),
+                bytes=sum(one.numel() * one.element_size() for one in tensors)
+                // (1 if node.kind == "parameter" else BATCH),
+            )
+        )
+
+    def _unique(self, name: str) -> str:
+        self.names[name] += 1
+        return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
+
+
+def _function(n: fx.Node) -> str:
+    """The name of the function or method that a node calls; empty for a module."""
+    if n.op == "call_method":
+        return plain_name(str(n.target))
+    return function_name(n.target) if n.op == "call_function" and callable(n.target) else ""
+
+
+def _scoped(n: fx.Node, name: str) -> str:
+    """A function's name behind the path of the module that calls it."""
+    stack = n.meta.get("nn_module_stack") or {}
+    path = next(reversed(stack), "")
+    return f"{path}.{name}" if path else name
+
+
+def flat(content: Any) -> list[Any]:
+    """What lies in nested lists and tuples."""
+    if isinstance(content, list | tuple):
+        return [one for part in content for one in flat(part)]
+    return [content]
+
+
+def shape_of(content: Any) -> tuple[int, ...] | None:
+    """Of a tensor, without the batch; None for anything else."""
+    return tuple(int(size) for size in content.shape[1:]) if isinstance(content, Tensor) else None
