@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -255,7 +256,8 @@ def describe(
     if photo is not None and picture is None:
         raise InputError(f"--photo {photo} is for the picture: add --picture FILE.svg.")
     shape = None if input is None else input_shape(input)
-    found = describing.describe(net, shape)
+    with redirect_stdout(sys.stderr):  # what a network of one's own prints is no result of ours
+        found = describing.describe(net, shape)
     if picture is not None:
         from convscope.field_picture import write_field_picture
 

@@ -188,7 +188,7 @@ def describe(
     """
     shape = None if input_shape is None else tuple(input_shape)
     if isinstance(net, nn.Module):
-        return _description(type(net).__name__, net, shape or _USUAL_INPUT)
+        return _describe_own(type(net).__name__, net, shape)
     if isinstance(net, Run):
         return _describe_run(net, shape)
     name = str(net)
@@ -198,7 +198,7 @@ def describe(
             model = spec.build(spec.classes, (shape or spec.input)[0])
         return _description(name, model, shape or spec.input)
     if ":" in name and not Path(name).exists():
-        return _description(name, _imported(name), shape or _USUAL_INPUT)
+        return _describe_own(name, _imported(name), shape)
     if Path(name).is_dir():
         return _describe_run(Run(Path(name)), shape)
     unknown = unknown_name("net", name, NETS)
@@ -214,23 +214,36 @@ def _describe_run(run: Run, shape: tuple[int, ...] | None) -> Description:
     return _description(f"{info.net} of {run.path}", model, shape or own)
 
 
+def _describe_own(name: str, model: nn.Module, shape: tuple[int, ...] | None) -> Description:
+    if shape is not None:
+        return _description(name, model, shape)
+    try:
+        return _description(name, model, _USUAL_INPUT)
+    except InputError as error:
+        usual = "x".join(map(str, _USUAL_INPUT))
+        raise InputError(
+            f"{error} Tried was {usual}: say what it takes with --input (input_shape in Python)."
+        ) from error
+
+
 def _imported(name: str) -> nn.Module:
     """The network that ``module:attribute`` names; modules beside the user are found, too."""
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    path = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
         if not isinstance(found, nn.Module) and callable(found):
             found = found()
-    except Exception as error:  # the user's own code runs here
+    except (Exception, SystemExit) as error:  # the user's own code runs here
         raise InputError(
             f"{name} cannot be had: {type(error).__name__}: {error}. Expected module:attribute, "
             "where the attribute is a torch.nn.Module or gives one when called without arguments."
         ) from error
+    finally:
+        sys.path[:] = path
     if not isinstance(found, nn.Module):
         raise InputError(f"{name} is no torch.nn.Module but {type(found).__name__}.")
     return found
