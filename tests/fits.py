@@ -103,10 +103,13 @@ class Heard(Progress):
         self.lines.append(text)
 
 
+TIMES = ("seconds", "wait_share")
+
+
 def epochs(run: Run) -> list[dict[str, str]]:
-    """The learning curves without the one column that no two trainings share."""
+    """The learning curves without the columns that no two trainings share."""
     with run.epochs_path.open(newline="") as stream:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(stream)]
 
 
 def assert_same_run(a: Run, b: Run) -> None:

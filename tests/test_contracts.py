@@ -32,11 +32,12 @@ ORDER = (
     "nets.download", "nets.weights", "nets.pretrained", "describing",
     # photos
     "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
-    "data.split", "data.dataset", "data.pixels", "data.augment",
+    "data.split", "data.dataset", "data.pixels", "data.draws", "data.affine", "data.colour",
+    "data.trivial", "data.augment",
     # the strategies
     "fitted",
-    "train", "train.batches", "train.callbacks", "train.checkpoints", "train.step", "train.loop",
-    "train.classifier",
+    "train", "train.batches", "train.callbacks", "train.checkpoints", "train.mixing",
+    "train.step", "train.loop", "train.classifier",
     "transfer", "transfer.push", "transfer.shards", "transfer.features", "transfer.heads",
     "transfer.classifier",
     # what comes of it

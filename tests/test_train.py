@@ -31,7 +31,7 @@ from convscope.train.batches import EpochSampler, PhotoBatches, epoch_order
 from convscope.train.callbacks import COLUMNS, History
 from convscope.train.loop import TrainData, Trained, class_weights, quiet, train_network
 from convscope.train.step import PhotoClassifier, TrainPlan
-from fits import interrupting, small
+from fits import TIMES, interrupting, small
 
 MEAN = STD = (0.5, 0.5, 0.5)
 SIDE = 8
@@ -147,7 +147,7 @@ class Trial:
 
     def outcome(self) -> tuple[list[dict[str, str]], dict[str, torch.Tensor]]:
         """Everything that must not depend on interruptions."""
-        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in self.rows()]
+        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in self.rows()]
         return rows, self.net.state_dict()
 
 

@@ -204,17 +204,26 @@ def _facts(info: RunInfo, scores: Scores) -> tuple[tuple[str, str], ...]:
 
 
 def _augment(info: RunInfo) -> str:
-    if not info.augment:
-        return "none"
-    return ", ".join(_change(key, value) for key, value in info.augment.items())
+    """What was done to the training photos; what was not is not listed."""
+    changes = [_change(key, value) for key, value in (info.augment or {}).items()]
+    return ", ".join(change for change in changes if change) or "none"
 
 
 def _change(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return f"{name.replace('_', ' ')}: {'yes' if value else 'no'}"
+    words = name.replace("_", " ")
+    if value is True:
+        return words
     amount_ = finite(value)
-    if amount_ is not None and name == "rotation":
-        return f"rotation: up to {short(amount_)}°"
-    if amount_ is not None and name == "shift":
-        return f"shift: up to {percent(amount_, 0)}"
-    return f"{name.replace('_', ' ')}: {value}"
+    if not value or (amount_ is None and name != "crop"):
+        return f"filled by {value}" if name == "fill" and value != "reflect" else ""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return f"{words} to {percent(value[0], 0)} to {percent(value[1], 0)} of the area"
+    if amount_ is None:
+        return ""
+    if name in ("rotation", "shear", "hue"):
+        return f"{words} up to {short(amount_)}°"
+    if name in ("mixup", "cutmix"):
+        return f"{words} with alpha {short(amount_)}"
+    if name in ("grey", "erase"):
+        return f"{words} {percent(amount_, 0)} of photos"
+    return f"{words} up to {percent(amount_, 0)}"

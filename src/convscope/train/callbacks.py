@@ -22,7 +22,12 @@ COLUMNS = (
     "valid_accuracy",
     "learning_rate",
     "seconds",
+    "wait_share",
 )
+
+
+# A share of an epoch's time that is worth telling.
+_LONG_WAIT = 0.05
 
 
 class History(pl.Callback):
@@ -37,6 +42,9 @@ class History(pl.Callback):
         self.file = file
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
+        # Since when the step waits for its next batch, and how long it has waited in this epoch.
+        self._waiting_since = 0.0
+        self._waited = 0.0
 
     @property
     def best_epoch(self) -> int:
@@ -56,7 +64,25 @@ class History(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started = self._waiting_since = time.perf_counter()
+        self._waited = 0.0
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is there."""
+        self._waited += time.perf_counter() - self._waiting_since
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """The next one is wanted."""
+        self._waiting_since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row."""
@@ -64,7 +90,9 @@ class History(pl.Callback):
         row = {name: measured[name] for name in COLUMNS if name in measured}
         row["epoch"] = trainer.current_epoch + 1
         row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        row["seconds"] = round(time.perf_counter() - self._started, 3)
+        seconds = time.perf_counter() - self._started
+        row["seconds"] = round(seconds, 3)
+        row["wait_share"] = round(self._waited / seconds, 4)
         self.rows.append(row)
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -113,4 +141,6 @@ class EpochBar(pl.Callback):
         text = f"training, epoch {row['epoch']}"
         if "valid_accuracy" in row:
             text += f": validation accuracy {row['valid_accuracy']:.3f}"
+        if row["wait_share"] > _LONG_WAIT:
+            text += f", {row['wait_share']:.0%} waiting for photos"
         self.update(0, text)

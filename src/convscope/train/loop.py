@@ -139,7 +139,9 @@ def _train(
 ) -> Trained:
     history = History(epochs_file)
     weights = class_weights(data.labels[data.train], data.num_classes)
-    step = PhotoClassifier(_channels_last(net), plan, data.mean, data.std, weights, seed)
+    step = PhotoClassifier(
+        _channels_last(net), plan, data.mean, data.std, weights, seed, data.policy
+    )
     precision = _precision()
     total = plan.epochs * len(data.train)
     with (progress or Progress()).bar("training", total, "photos") as update:

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from convscope.data.augment import Augmentation
 from convscope.nets.inference import prepare
 from convscope.train.batches import Batch
+from convscope.train.mixing import Mixed, mix
 
 _WARM_UP_EPOCHS = 2
 # What the loss of an auxiliary head counts (Szegedy et al. 2014, section 5).
@@ -65,6 +67,8 @@ class PhotoClassifier(pl.LightningModule):
         float ``(classes,)``; a photo of a rare class counts for more. For training only: the
         validation loss is that of the photos as they are.
     seed : int
+    policy : Augmentation, optional
+        Of which mixing of photos is done here; the rest has been done to the batch.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class PhotoClassifier(pl.LightningModule):
         std: Sequence[float],
         class_weights: Tensor,
         seed: int,
+        policy: Augmentation | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -82,6 +87,7 @@ class PhotoClassifier(pl.LightningModule):
         self.mean, self.std = mean, std
         self.class_weights = nn.Buffer(class_weights, persistent=False)
         self.seed = seed
+        self.policy = policy
 
     def forward(self, photos: Tensor) -> Tensor:
         """Photos, uint8 ``(n, h, w, 3)``, to logits ``(n, classes)``."""
@@ -98,20 +104,27 @@ class PhotoClassifier(pl.LightningModule):
         drawn = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx])
         torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
 
-    def training_step(self, batch: Batch, _index: int) -> Tensor | None:
+    def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Loss of a batch; no step where unreadable photos left fewer than batch norm needs."""
         photos, labels = batch
         if len(labels) < 2:
             return None
-        output = self.net(prepare(photos, self.mean, self.std))
+        x = prepare(photos, self.mean, self.std)
+        mixed = mix(x, self.policy, seed=self.seed, epoch=self.current_epoch, batch=index)
+        output = self.net(x if mixed is None else mixed.photos)
         # GoogLeNet's auxiliary heads: in training only, beside the logits.
         logits, *others = output if isinstance(output, tuple) else (output,)
-        loss = functional.cross_entropy(logits, labels, weight=self.class_weights)
+        loss = self._loss(logits, labels, mixed)
         self._log("train", loss, logits, labels)
         for auxiliary in others:
-            extra = functional.cross_entropy(auxiliary, labels, weight=self.class_weights)
-            loss = loss + AUXILIARY_WEIGHT * extra
+            loss = loss + AUXILIARY_WEIGHT * self._loss(auxiliary, labels, mixed)
         return loss
+
+    def _loss(self, logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
+        def under(given: Tensor) -> Tensor:
+            return functional.cross_entropy(logits, given, weight=self.class_weights)
+
+        return under(labels) if mixed is None else mixed.loss(under, labels)
 
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Log loss and accuracy of a batch."""
