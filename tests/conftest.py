@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import photos
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 # A machine shared with others is slow now and then; that is no fault of the code.
-settings.register_profile("convscope", deadline=None)
+# On CI the same examples each time, so that a failure there can be had again here.
+settings.register_profile("convscope", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("convscope")
 
 

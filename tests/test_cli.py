@@ -33,7 +33,7 @@ from fits import (
 )
 from learnable import TINTS, convscope, tinted_folder
 
-COMMANDS = ("check", "demo", "describe", "fit", "nets", "predict")
+COMMANDS = ("augment", "check", "demo", "describe", "fit", "nets", "predict")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -133,7 +133,7 @@ def test_wrong_usage_is_exit_code_2(
         ("--strategy", "finetune", "not there yet"),
         ("--net", "mobilnet", "Unknown net 'mobilnet'. Did you mean 'mobilenet_v2'?"),
         ("--augment", "standrad", "Unknown augmentation 'standrad'. Did you mean 'standard'?"),
-        ("--augment", "strong", "Allowed: none, standard"),
+        ("--augment", "stronk", "Allowed: none, standard, strong"),
         ("--weights", "nowhere.pth", "no such file"),
         ("--precision", "exakt", "Received: 'exakt'"),
         ("--epochs", "0", "epochs: input should be greater than or equal to 1. Received: 0."),

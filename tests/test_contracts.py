@@ -33,7 +33,7 @@ ORDER = (
     # photos
     "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
     "data.split", "data.dataset", "data.pixels", "data.draws", "data.affine", "data.colour",
-    "data.trivial", "data.augment",
+    "data.trivial", "data.augment", "data.samples",
     # the strategies
     "fitted",
     "train", "train.batches", "train.callbacks", "train.checkpoints", "train.mixing",
@@ -45,7 +45,7 @@ ORDER = (
     "report.words", "report.scores", "report.chart", "report.curves", "report.calibration",
     "report.headline", "report.confusion", "report.contents", "report.gallery", "report.photos",
     "report.problems", "report.build", "report",
-    "fitting", "predicting",
+    "fitting", "predicting", "augmenting",
     # what stands on all of it
     "demo.paint", "demo.relief", "demo.clutter", "demo.creatures", "demo.backgrounds",
     "demo.scene", "demo.photos", "demo", "demo.story",

@@ -94,8 +94,8 @@ def test_a_run_holds_what_the_contract_names(strategy: str) -> None:
         "log", "metrics.json", "model.safetensors", "predictions.parquet", "report.html",
         "run.json",
     ]  # fmt: skip
-    curves = [] if strategy == "features" else ["epochs.csv"]
-    assert names(run.path / "log") == ["check.json", *curves]
+    trained = [] if strategy == "features" else ["epochs.csv", "augmented.jpg"]
+    assert names(run.path / "log") == sorted(["check.json", *trained])
     assert not run.path.with_name(f"{strategy}.partial").exists()
     page = run.report_path.read_text(encoding="utf-8")
     assert "<html" in page

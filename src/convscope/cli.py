@@ -119,8 +119,9 @@ def fit(
     augment: Annotated[
         str | None,
         typer.Option(
-            help="standard (rotate ±10°, shift ±0.1, flip) or none; default standard for "
-            "networks from scratch."
+            help="none; standard: rotate ±10°, shift ±0.1, flip; strong: crop, colours, erasing; "
+            "trivial: TrivialAugment; mixup or cutmix: standard, and photos joined in pairs. "
+            "Default standard for networks from scratch."
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most; early stopping may end sooner.")] = (
@@ -200,6 +201,33 @@ def predict(
         progress.say(f"not read: {row.path}: {row.error}")
     if bad:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: convscope augment photos --policy strong --out strong.html")
+def augment(
+    photos: Photos,
+    out: Annotated[Path, typer.Option(help="The page to write.", show_default=False)],
+    policy: Annotated[
+        str, typer.Option(help="none, standard, strong, trivial, mixup or cutmix.")
+    ] = "standard",
+    size: Annotated[
+        int, typer.Option(help="Height and width of the photos, pixels.", min=8, max=1024)
+    ] = 160,
+    per_class: Annotated[int, typer.Option(help="Photos of each class.", min=1, max=20)] = 2,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What training really sees: some photos of each class, and eight changed versions of each."""
+    from convscope.augmenting import augment_page
+    from convscope.tables import print_json
+
+    page = augment_page(
+        photos, out, policy=policy, size=size, per_class=per_class, seed=seed, progress=_progress()
+    )
+    if json:
+        print_json({"page": str(page), "policy": policy, "seed": seed}, sys.stdout)
+    else:
+        Console().print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(epilog="Example: convscope describe vgg16 --picture vgg16.svg")

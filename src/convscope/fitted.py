@@ -28,6 +28,8 @@ class Fitted:
     augment : dict or None
     training : dict
         What training chose, JSON values.
+    sheet : numpy.ndarray or None
+        What augmentation made of some training photos, one picture: uint8 ``(h, w, 3)``.
     """
 
     net: nn.Module
@@ -37,3 +39,4 @@ class Fitted:
     weights: WeightsInfo | None
     augment: dict[str, Any] | None
     training: dict[str, Any]
+    sheet: np.ndarray | None = None

@@ -292,6 +292,8 @@ def _write(
         )
     )
     writer.write_predictions(predictions)
+    if fitted.sheet is not None:
+        writer.write_sheet(fitted.sheet)
     writer.write_json("log/check.json", dataset.check_report().to_dict())
     writer.write_json("metrics.json", _metrics(plan, fitted, predictions, started))
     progress.say("writing the report")

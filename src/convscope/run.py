@@ -6,8 +6,9 @@ A finished folder holds
 - ``run.json``: :class:`RunInfo`;
 - ``metrics.json``: how good it is, with intervals and n;
 - ``predictions.parquet``: path, split, label, predicted, one probability per class;
-- ``log/``: ``epochs.csv`` (learning curves, where a network was trained) and ``check.json``
-  (what is wrong with the photos);
+- ``log/``: ``epochs.csv`` (learning curves, where a network was trained), ``augmented.jpg`` (what
+  training saw of some photos, where they were changed) and ``check.json`` (what is wrong with the
+  photos);
 - ``report.html``: the page that shows all of it.
 
 While the work goes on, everything lies in ``RUN.partial`` beside it; the last step renames it.
@@ -141,6 +142,11 @@ class Run:
     def epochs_path(self) -> Path:
         """``log/epochs.csv``; absent where no network was trained."""
         return self.path / "log" / "epochs.csv"
+
+    @property
+    def sheet_path(self) -> Path:
+        """``log/augmented.jpg``: what training saw of some photos; absent without augmentation."""
+        return self.path / "log" / "augmented.jpg"
 
     def info(self) -> RunInfo:
         """Read and validate ``run.json``."""

@@ -9,12 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from safetensors.torch import save
 from torch import nn
 
+from convscope.data.samples import jpeg
 from convscope.errors import ConvscopeError, InputError
 from convscope.files import write_bytes, write_json
 from convscope.run import Predictions, Run, RunInfo
@@ -136,6 +138,10 @@ class RunWriter:
     def write_json(self, name: str, content: Any) -> None:
         """Write one JSON file of the run."""
         write_json(self.folder / name, content)
+
+    def write_sheet(self, sheet: np.ndarray) -> None:
+        """Write ``log/augmented.jpg``, uint8 ``(h, w, 3)``."""
+        write_bytes(self.run.sheet_path, jpeg(sheet))
 
     def write_model(self, net: nn.Module) -> str:
         """Write ``model.safetensors``; gives its SHA-256."""

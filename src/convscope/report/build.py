@@ -23,7 +23,7 @@ from convscope.report.contents import read_contents
 from convscope.report.curves import curves
 from convscope.report.gallery import Gallery, choose_photos
 from convscope.report.headline import SPLIT_WORDS, headline
-from convscope.report.photos import embed
+from convscope.report.photos import embed, mixing, sheet_uri
 from convscope.report.problems import problems
 from convscope.run import Run, RunInfo
 
@@ -93,6 +93,8 @@ def render(run: Run, photos_root: Path) -> str:
         top=headline(info, scores),
         problems=problems(contents.findings, scores.left_out),
         curves=curves(contents.epochs, info.training),
+        sheet=sheet_uri(run),
+        mixing=mixing(info),
         matrices=[
             matrix(scores.splits[name], info.classes)
             for name in ("test", "valid")

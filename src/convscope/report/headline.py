@@ -9,12 +9,11 @@ from convscope.metrics import wilson
 from convscope.report.scores import Scores, SplitScores
 from convscope.report.words import (
     amount,
+    augmentation,
     date,
     duration,
-    finite,
     percent,
     percent_range,
-    short,
 )
 from convscope.run import RunInfo
 
@@ -189,7 +188,7 @@ def _facts(info: RunInfo, scores: Scores) -> tuple[tuple[str, str], ...]:
             f"{spec.size} × {spec.size} pixels, cut from the middle of the photo "
             f"after its shorter side is made {spec.resize}",
         ),
-        ("Augmentation", _augment(info)),
+        ("Augmentation", augmentation(info.augment or {})),
         ("Precision", f"{info.precision.mode} ({info.precision.dtype})"),
         ("Seed", str(info.seed)),
         ("Photos", f"{photos.root} ({photos.layout})"),
@@ -201,29 +200,3 @@ def _facts(info: RunInfo, scores: Scores) -> tuple[tuple[str, str], ...]:
     facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in info.versions.items())))
     facts.append(("Model file", f"SHA-256 {info.model_sha256[:12]}…"))
     return tuple(facts)
-
-
-def _augment(info: RunInfo) -> str:
-    """What was done to the training photos; what was not is not listed."""
-    changes = [_change(key, value) for key, value in (info.augment or {}).items()]
-    return ", ".join(change for change in changes if change) or "none"
-
-
-def _change(name: str, value: object) -> str:
-    words = name.replace("_", " ")
-    if value is True:
-        return words
-    amount_ = finite(value)
-    if not value or (amount_ is None and name != "crop"):
-        return f"filled by {value}" if name == "fill" and value != "reflect" else ""
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return f"{words} to {percent(value[0], 0)} to {percent(value[1], 0)} of the area"
-    if amount_ is None:
-        return ""
-    if name in ("rotation", "shear", "hue"):
-        return f"{words} up to {short(amount_)}°"
-    if name in ("mixup", "cutmix"):
-        return f"{words} with alpha {short(amount_)}"
-    if name in ("grey", "erase"):
-        return f"{words} {percent(amount_, 0)} of photos"
-    return f"{words} up to {percent(amount_, 0)}"

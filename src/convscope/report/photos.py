@@ -14,6 +14,7 @@ from PIL import Image
 
 from convscope.data.images import open_photo
 from convscope.errors import PhotoError
+from convscope.run import Run, RunInfo
 
 SMALL, LARGE = 112, 160
 QUALITY = 75
@@ -83,3 +84,22 @@ def embed(
                     break
                 copies[key] = copy
     return copies
+
+
+def sheet_uri(run: Run) -> str | None:
+    """The picture of what augmentation did, as a ``data:`` URI; None where there is none."""
+    try:
+        content = run.sheet_path.read_bytes()
+    except OSError:
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def mixing(info: RunInfo) -> str | None:
+    """What the picture does not show: photos that were joined with others."""
+    words = {
+        "mixup": "MixUp then faded pairs of photos into each other.",
+        "cutmix": "CutMix then put a rectangle of one photo into another.",
+    }
+    said = [text for name, text in words.items() if (info.augment or {}).get(name)]
+    return said[0] if said else None

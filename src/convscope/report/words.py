@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 MISSING = "–"
@@ -100,3 +100,29 @@ def finite(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def augmentation(settings: Mapping[str, object]) -> str:
+    """What is done to training photos, from the settings of a policy; what is not is not listed."""
+    changes = [_change(key, value) for key, value in settings.items()]
+    return ", ".join(change for change in changes if change) or "none"
+
+
+def _change(name: str, value: object) -> str:
+    words = name.replace("_", " ")
+    if value is True:
+        return words
+    amount_ = finite(value)
+    if not value or (amount_ is None and name != "crop"):
+        return f"filled by {value}" if name == "fill" and value != "reflect" else ""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return f"{words} to {percent(value[0], 0)} to {percent(value[1], 0)} of the area"
+    if amount_ is None:
+        return ""
+    if name in ("rotation", "shear", "hue"):
+        return f"{words} up to {short(amount_)}°"
+    if name in ("mixup", "cutmix"):
+        return f"{words} with alpha {short(amount_)}"
+    if name in ("grey", "erase"):
+        return f"{words} {percent(amount_, 0)} of photos"
+    return f"{words} up to {percent(amount_, 0)}"

@@ -1,0 +1,130 @@
+"""``augment``: a page that shows what a policy makes of one's own photos."""
+
+from __future__ import annotations
+
+import base64
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from convscope.data.augment import POLICIES
+from convscope.data.folder import scan
+from convscope.data.samples import Sample, choose_rows, draw_samples, jpeg
+from convscope.data.survey import DecodeSpec, survey
+from convscope.errors import ConvscopeError, InputError, unknown_name
+from convscope.files import write_bytes
+from convscope.progress import Progress
+from convscope.report import words
+
+# Photos on one page.
+_MOST = 60
+
+
+def augment_page(
+    photos: Path | str,
+    out: Path | str,
+    *,
+    policy: str = "standard",
+    size: int = 160,
+    per_class: int = 2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a page with some photos of each class, as they are and as training would see them.
+
+    Parameters
+    ----------
+    photos : path
+        See :func:`~convscope.data.folder.scan`.
+    out : path
+        The HTML file; written whole or not at all.
+    policy : str
+        A name of :data:`~convscope.data.augment.POLICIES`.
+    size : int
+        Height and width to show, pixels. With that of a network, and its seed, the draws are those
+        of its first epochs.
+    per_class : int
+        Photos of each class; 60 on a page at most.
+    seed : int
+    progress : Progress, optional
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        No such policy, or no usable photos.
+    ConvscopeError
+        The page cannot be written.
+    """
+    if policy not in POLICIES:
+        raise unknown_name("augmentation", policy, POLICIES)
+    progress = progress or Progress()
+    table = scan(Path(photos))
+    training = [
+        row for row in range(len(table)) if table.splits is None or table.splits[row] == "train"
+    ]
+    # A few more than are shown: some may be unreadable.
+    rows = choose_rows(table.labels, training or list(range(len(table))), 2 * per_class, 2 * _MOST)
+    paths = table.full_paths()
+    shown: list[Sample] = []
+    with progress.task("changing", len(rows), "photos") as advance:
+        for chunk in survey([paths[row] for row in rows], DecodeSpec(size, size), workers=0):
+            here = rows[chunk.rows.start : chunk.rows.stop]
+            usable = [place for place, fact in enumerate(chunk.facts) if fact.usable]
+            if usable:
+                numbers = [here[place] for place in usable]
+                shown += draw_samples(
+                    chunk.pixels[usable], numbers, [table.paths[n] for n in numbers],
+                    [table.labels[n] for n in numbers], POLICIES[policy], seed=seed,
+                )  # fmt: skip
+            advance(len(chunk.facts))
+    chosen = choose_rows([s.label for s in shown], list(range(len(shown))), per_class, _MOST)
+    if not chosen:
+        raise InputError(f"{photos} holds no photo that can be read: see convscope check.")
+    target = Path(out)
+    page = _render(policy, [shown[place] for place in chosen], seed, size)
+    try:
+        write_bytes(target, page.encode("utf-8", errors="backslashreplace"))
+    except OSError as error:
+        raise ConvscopeError(
+            f"{target} cannot be written ({error.strerror or error}). Name another file."
+        ) from None
+    return target
+
+
+def _render(policy: str, samples: list[Sample], seed: int, size: int) -> str:
+    environment = Environment(
+        loader=PackageLoader("convscope.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    chosen = POLICIES[policy]
+    return environment.get_template("augment.html").render(
+        policy=policy,
+        settings=None if chosen is None else words.augmentation(chosen.model_dump()),
+        mixes=chosen is not None and bool(chosen.mixup or chosen.cutmix),
+        seed=seed,
+        size=size,
+        style=Markup(files("convscope.report").joinpath("report.css").read_text(encoding="utf-8")),
+        rows=[
+            {
+                "label": sample.label,
+                "path": sample.path,
+                "original": _uri(jpeg(sample.original)),
+                "draws": [_uri(jpeg(draw)) for draw in sample.draws],
+            }
+            for sample in samples
+        ],
+    )
+
+
+def _uri(content: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
