@@ -184,9 +184,25 @@ class Pooled(nn.Module):
         return found
 
 
+class Beside(nn.Module):
+    """A mean that gets its dimensions back is joined along one of them, and padded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.spread = nn.Conv2d(1, 2, 2), nn.Conv2d(2, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        mean = y.mean((2, 3))[:, :, None, None]
+        again = y.amax((2, 3)).reshape(x.size(0), 2, 1, 1)
+        corner = y[:, :, :1, :1]
+        return self.spread(torch.cat([corner, mean, again], -1))
+
+
 NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "unet": (UNet(), (1, 8, 12)),
     "squeeze and excitation": (Excited(), (2, 6, 6)),
+    "beside": (Beside(), (1, 4, 5)),
     "convnext": (ConvNeXt(), (2, 8, 7)),
     "shufflenet": (Shuffle(), (4, 6, 5)),
     "aspp": (Pyramid(pooled=False), (1, 9, 9)),

@@ -189,7 +189,19 @@ def outcome(
     merged = [_layout(read) for read in reads if _layout(read).merged is not None]
     if merged and all(dim is not None for dim in dims):
         return maps, Layout(tuple(grid), tuple(dims), merged[0].merged, merged[0].merged_dims)
-    return maps, Layout(tuple(grid), tuple(dims))
+    return maps, Layout(tuple(grid), reattached(dims, tuple(output.shape)))
+
+
+def reattached(dims: Sequence[int | None], shape: tuple[int, ...]) -> tuple[int | None, ...]:
+    """Axes that were gone, where the tensor has a dimension of length 1 in their place again.
+
+    As after ``x.mean((2, 3))[:, :, None, None]``: what is joined or padded along that dimension
+    from here on concerns the axis.
+    """
+    if len(shape) != 2 + len(dims):
+        return tuple(dims)
+    free = [2 + axis not in dims and shape[2 + axis] == 1 for axis in range(len(dims))]
+    return tuple(2 + axis if dim is None and free[axis] else dim for axis, dim in enumerate(dims))
 
 
 def _layout(read: Read) -> Layout:

@@ -11,7 +11,15 @@ import numpy as np
 from torch import Tensor
 
 from convscope.geometry.axes import AxisMap, Table, Whole, Window
-from convscope.geometry.calls import Call, Layout, Read, UnknownOperation, Value, dimension
+from convscope.geometry.calls import (
+    Call,
+    Layout,
+    Read,
+    UnknownOperation,
+    Value,
+    dimension,
+    reattached,
+)
 
 
 def elementwise(call: Call) -> list[Read]:
@@ -98,7 +106,8 @@ def reshaped(call: Call) -> Layout:
     homes = [None if dim is None else _kept(before, after, dim) for dim in layout.dims]
     if any(home is None and dim is not None for home, dim in zip(homes, layout.dims, strict=True)):
         return _merged(layout, before, layout.dims, after)
-    return Layout(layout.grid, tuple(None if home == _GONE else home for home in homes))
+    kept = [None if home == _GONE else home for home in homes]
+    return Layout(layout.grid, reattached(kept, after))
 
 
 _GONE = -1
