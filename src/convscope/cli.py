@@ -391,6 +391,10 @@ def _in_charge() -> bool:
 def _fail(text: str, code: int) -> None:
     _ignore_stops()  # there is nothing left to stop
     Console(stderr=True).print(
-        f"convscope: {text}", markup=False, highlight=False, soft_wrap=True, style="red"
+        f"convscope: {' '.join(text.split())}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        style="red",
     )
     sys.exit(code)

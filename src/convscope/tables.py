@@ -115,8 +115,8 @@ def print_csv(rows: Iterable[Prediction], classes: Sequence[str], stream: IO[str
 def print_description(description: Description, console: Console) -> None:
     """The layer table: what every layer gives, what its units see, what it costs."""
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("layer", overflow="fold", ratio=1)
-    table.add_column("kind", overflow="fold")
+    table.add_column("layer", overflow="fold", ratio=1, min_width=10)
+    table.add_column("kind", overflow="fold", min_width=6)
     for name in ("output", "sees", "jump", "weights", "mult-adds"):
         table.add_column(name, justify="right", no_wrap=True)
     for layer in description.layers:

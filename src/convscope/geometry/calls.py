@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from convscope.geometry.axes import AxisMap, Whole, identity
+from convscope.geometry.axes import AxisMap, Whole, compose, identity, table
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,15 @@ class Layout:
         each of them): the tensor's shape before. Order in memory is kept.
     merged_dims : tuple of (int or None)
         ``dims`` before.
+    moved : bool
+        Whether dimensions have changed places, or their lengths, since.
     """
 
     grid: tuple[int, ...]
     dims: tuple[int | None, ...]
     merged: tuple[int, ...] | None = None
     merged_dims: tuple[int | None, ...] = ()
+    moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,8 @@ class Call:
         """An argument of the call, or the attribute of that name of the module."""
         if name in self.kwargs:
             return self.kwargs[name]
+        if name == "dim" and "axis" in self.kwargs:
+            return self.kwargs["axis"]
         if name in self.names:
             place = self.names.index(name)
             if place < len(self.args):
@@ -183,12 +187,24 @@ def outcome(
             raise UnknownOperation("its inputs have different sizes")
         grid.append(sizes.pop() if sizes else 1)
     maps = [
-        (read.value, tuple(_fitted(place[axis], grid[axis]) for axis in range(axes)))
+        (
+            read.value,
+            tuple(_fitted(read, place[axis], dims[axis], grid[axis]) for axis in range(axes)),
+        )
         for read, place in zip(reads, placed, strict=True)
     ]
     merged = [_layout(read) for read in reads if _layout(read).merged is not None]
+    if len({(one.merged, one.merged_dims) for one in merged}) > 1:
+        raise UnknownOperation("its inputs were flattened in different ways")
     if merged and all(dim is not None for dim in dims):
-        return maps, Layout(tuple(grid), tuple(dims), merged[0].merged, merged[0].merged_dims)
+        moved = len(merged) < len(reads) or any(
+            one.moved or read.moved or read.maps or read.value.shape != tuple(output.shape)
+            for one, read in zip(merged, reads, strict=False)
+        )
+        layout = Layout(
+            tuple(grid), tuple(dims), merged[0].merged, merged[0].merged_dims, bool(moved)
+        )
+        return maps, layout
     return maps, Layout(tuple(grid), reattached(dims, tuple(output.shape)))
 
 
@@ -243,19 +259,23 @@ def _place_merged(read: Read, size: int, dim: int, home: int) -> tuple[AxisMap, 
     return Whole(size, 1), None
 
 
-def _fitted(place: tuple[AxisMap, int | None], size: int) -> AxisMap:
-    """One unit without an axis, seen by all units along that axis."""
-    through, home = place
-    if home is None and size != through.size_out:
-        return Whole(through.size_in, size)
-    return through
+def _fitted(read: Read, place: tuple[AxisMap, int | None], home: int | None, size: int) -> AxisMap:
+    """One unit without an axis, seen by all units along the axis that others have."""
+    through, own = place
+    if own is not None or home is None:
+        return through
+    along = read.maps.get(home)
+    if along is not None and along.reads is not None:
+        # Joined along that dimension: seen where its part of it lies.
+        rows = [[0] if (inputs >= 0).any() else [] for inputs in along.reads]
+        return (
+            compose(Whole(through.size_in, 1), table(1, rows))
+            if through.size_in > 1
+            else table(1, rows)
+        )
+    return Whole(through.size_in, size) if size != through.size_out else through
 
 
 def dimension(dim: int, rank: int) -> int:
     """A dimension counted from the front."""
     return dim + rank if dim < 0 else dim
-
-
-def is_tensor(content: Any) -> bool:
-    """Whether it is one tensor."""
-    return isinstance(content, torch.Tensor)

@@ -47,13 +47,14 @@ def function_macs(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], outp
     output : object
     """
     name = plain_name(name)
-    if not isinstance(output, Tensor) or not args or not isinstance(args[0], Tensor):
+    given = args[0] if args else kwargs.get("input")
+    if not isinstance(output, Tensor) or not isinstance(given, Tensor):
         return 0
     weight = args[1] if len(args) > 1 else kwargs.get("weight")
     if name in _TRANSPOSED and isinstance(weight, Tensor):
-        return args[0].numel() * math.prod(weight.shape[1:])
+        return given.numel() * math.prod(weight.shape[1:])
     if name in _CONV | {"linear"} and isinstance(weight, Tensor):
         return output.numel() * math.prod(weight.shape[1:])
     if name in _PRODUCTS:
-        return output.numel() * int(args[0].shape[-1])
+        return output.numel() * int(given.shape[-1])
     return 0

@@ -16,8 +16,8 @@ from fractions import Fraction
 
 from convscope.geometry.axes import AxisMap, Reversed, Span, Table, Window
 
-# Units with different fields are looked at up to this many.
-_MOST_UNITS = 64
+# Units with different fields are looked at up to this many, spread over all.
+_MOST_UNITS = 1024
 
 
 @dataclass(frozen=True)
@@ -130,19 +130,26 @@ def _field(chain: Sequence[Link], place: int, state: _State) -> Field:
         return Field(int(state.size), state.jump, int(state.start))
     if state.kind is _Kind.PHASES:
         seen: list[tuple[int, int]] = []
-        for unit in range(min(state.phases, _MOST_UNITS)):
+        for unit in _spread(state.phases):
             span = _seen(chain, place, Span(unit, unit + 1), clip=False)
             if span is not None:  # a transposed convolution can leave units that see nothing
                 seen.append((span.size, math.floor(span.start - unit * state.jump)))
         if seen:
             return Field(max(size for size, _ in seen), state.jump, seen[0][1])
-    units = range(min(chain[place].size, _MOST_UNITS))
+    units = _spread(chain[place].size)
     if state.kind is _Kind.WHOLE:
         asked = [Span(0, chain[place].size)]
     else:
         asked = [Span(unit, unit + 1) for unit in units]
     clipped = [_seen(chain, place, span, clip=True) or Span(0, 0) for span in asked]
     return Field(max(span.size for span in clipped), None, clipped[0].start)
+
+
+def _spread(count: int) -> list[int]:
+    """All units, or many from end to end."""
+    if count <= _MOST_UNITS:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (_MOST_UNITS - 1)) for i in range(_MOST_UNITS)})
 
 
 def _seen(chain: Sequence[Link], place: int, units: Span, *, clip: bool) -> Span | None:

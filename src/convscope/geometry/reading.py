@@ -14,9 +14,13 @@ from convscope.geometry.costs import function_macs, module_macs
 from convscope.geometry.graph import Node, Source
 from convscope.geometry.rules import (
     EXTREMES,
+    IN_PLACE,
+    PASSING_MODULES,
     RESHAPING,
     RESHAPING_MODULES,
     SPLITTING,
+    UNCOUNTED,
+    VIEWS,
     Entry,
     function_entry,
     function_name,
@@ -54,6 +58,9 @@ class NodeReader(fx.Interpreter):
         self.values: dict[fx.Node, Value] = {}
         self.places: dict[fx.Node, int] = {}
         self.splits: dict[fx.Node, Call] = {}
+        # Nodes that look at the same memory, and those of them that are all of it as it is.
+        self.shared: dict[fx.Node, list[fx.Node]] = {}
+        self.whole: set[fx.Node] = set()
         self.counted: set[int] = set()
         self.names: Counter[str] = Counter()
 
@@ -64,7 +71,11 @@ class NodeReader(fx.Interpreter):
             self._add(n, Node("input", "input", shape_of(content), self.layout.grid), content)
             self.values[n] = Value(n, content, self.layout)
         elif n.op == "get_attr" and isinstance(content, nn.Parameter):
-            self._add(n, Node(str(n.target), "parameter", tuple(content.shape), None), content)
+            self._add(
+                n,
+                Node(str(n.target).partition(".")[2], "parameter", tuple(content.shape), None),
+                content,
+            )
         elif n.op.startswith("call_") and any(isinstance(one, Tensor) for one in flat(content)):
             self._call(n, content)
         return content
@@ -79,6 +90,7 @@ class NodeReader(fx.Interpreter):
         if name in SPLITTING and not isinstance(content, Tensor) and inputs[0].unknown is None:
             self.splits[n] = call
             self.values[n] = Value(n, content)
+            self._follow(n, name, module, 1)
             return
         unknown = next((value.unknown for value in inputs if value.unknown), None)
         kind = name or type(module).__name__
@@ -90,10 +102,15 @@ class NodeReader(fx.Interpreter):
                 reads, layout = self._geometry(n, name, call)
             except UnknownOperation as reason:
                 unknown = f"{kind}: {reason}"
-                if macs == 0 and module is not None and any(True for _ in module.parameters()):
-                    unknown += ", and its multiply-adds are not counted"
+            except Exception as error:  # a rule that does not know this use
+                unknown = f"{kind}: it is used in a way that is not known ({error})"
+            uncounted = name in UNCOUNTED or (
+                module is not None and any(True for _ in module.parameters())
+            )
+            if unknown is not None and macs == 0 and uncounted:
+                unknown += ", and its multiply-adds are not counted"
         node = Node(
-            name=self._unique(str(n.target) if module is not None else _scoped(n, name)),
+            name=self._unique(_scoped(n, name) if module is None else _path(n, module)),
             kind=kind,
             output=shape_of(content),
             grid=None if layout is None else layout.grid,
@@ -104,6 +121,41 @@ class NodeReader(fx.Interpreter):
         )
         self._add(n, node, content, module)
         self.values[n] = Value(n, content, layout, unknown)
+        self._follow(n, name, module, len(inputs))
+
+    def _follow(self, n: fx.Node, name: str, module: nn.Module | None, inputs: int) -> None:
+        """Who shares memory with whom, and what is read from it after it was written to."""
+        first = next((arg for arg in n.args if isinstance(arg, fx.Node)), None)
+        if first is None or first not in self.values:
+            return
+        writes = bool(_in_place(n) or getattr(module, "inplace", False) or n.kwargs.get("inplace"))
+        passes = isinstance(module, PASSING_MODULES)
+        views = name in VIEWS or isinstance(module, RESHAPING_MODULES) or first in self.splits
+        if not (writes or passes or views):
+            return
+        shared = self.shared.setdefault(first, [first])
+        whole = first is shared[0] or first in self.whole
+        if writes and inputs == 1:
+            self.values[first] = replace(self.values[n], content=self.values[first].content)
+        elif writes:
+            for other in shared:
+                self._overwrite(
+                    other, n, name, whole and (other is shared[0] or other in self.whole)
+                )
+        if whole and (writes or passes):
+            self.whole.add(n)
+        shared.append(n)
+        self.shared[n] = shared
+
+    def _overwrite(self, other: fx.Node, n: fx.Node, name: str, whole: bool) -> None:
+        """What a node is from now on, when another has written into its memory."""
+        value = self.values[other]
+        if whole or other is n.args[0]:
+            self.values[other] = replace(self.values[n], content=value.content)
+        elif value.unknown is None:
+            reason = f"{name}: it writes into a part of this in place"
+            self.values[other] = Value(other, value.content, None, reason)
+            self.splits.pop(other, None)
 
     def _named(self, n: fx.Node, name: str, module: nn.Module | None, content: Any) -> Call:
         entry = self._entry(n, name, module)
@@ -148,7 +200,10 @@ class NodeReader(fx.Interpreter):
     def _macs(self, n: fx.Node, name: str, module: nn.Module | None, content: Any) -> int:
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         if module is not None:
-            return module_macs(module, args[0], content) if args else 0
+            given = next(
+                (one for one in (*args, *kwargs.values()) if isinstance(one, Tensor)), None
+            )
+            return 0 if given is None else module_macs(module, given, content)
         return function_macs(name, args, kwargs, content)
 
     def _add(self, n: fx.Node, node: Node, content: Any, module: nn.Module | None = None) -> None:
@@ -183,10 +238,23 @@ def _function(n: fx.Node) -> str:
     return function_name(n.target) if n.op == "call_function" and callable(n.target) else ""
 
 
+def _in_place(n: fx.Node) -> bool:
+    """Whether a function or method writes into its first argument."""
+    if n.op == "call_function" and n.target in IN_PLACE:
+        return True
+    target = n.target if isinstance(n.target, str) else getattr(n.target, "__name__", "")
+    return n.op != "call_module" and target.endswith("_") and not target.endswith("__")
+
+
+def _path(n: fx.Node, module: nn.Module) -> str:
+    """The path of a module in the network; its class, where it is the network."""
+    return str(n.target).partition(".")[2] or type(module).__name__
+
+
 def _scoped(n: fx.Node, name: str) -> str:
     """A function's name behind the path of the module that calls it."""
     stack = n.meta.get("nn_module_stack") or {}
-    path = next(reversed(stack), "")
+    path = next(reversed(stack), "").partition(".")[2]
     return f"{path}.{name}" if path else name
 
 

@@ -44,10 +44,15 @@ MODULES: dict[type[nn.Module], Rule] = {
     nn.Linear: shapes.fully_connected,
     nn.GroupNorm: shapes.group_norm,
     **dict.fromkeys(
+        (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), shapes.batch_norm
+    ),
+    nn.LocalResponseNorm: shapes.response_norm,
+    **dict.fromkeys(
         (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), shapes.instance_norm
     ),
     nn.LayerNorm: shapes.layer_norm,
     nn.RMSNorm: shapes.layer_norm,
+    **dict.fromkeys((nn.CrossMapLRN2d, nn.GLU, nn.ChannelShuffle), shapes.channels_only),
     nn.Softmax: shapes.softmax,
     nn.LogSoftmax: shapes.softmax,
     **dict.fromkeys(
@@ -56,9 +61,7 @@ MODULES: dict[type[nn.Module], Rule] = {
             nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.Hardswish,
             nn.Hardsigmoid, nn.Softplus, nn.Softsign, nn.Tanhshrink, nn.Hardshrink, nn.Softshrink,
             nn.LogSigmoid, nn.Threshold, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-            nn.AlphaDropout, nn.FeatureAlphaDropout, nn.BatchNorm1d, nn.BatchNorm2d,
-            nn.BatchNorm3d, nn.SyncBatchNorm, nn.LocalResponseNorm, nn.CrossMapLRN2d, nn.GLU,
-            nn.ChannelShuffle,
+            nn.AlphaDropout, nn.FeatureAlphaDropout,
         ),
         shapes.elementwise,
     ),
@@ -69,22 +72,29 @@ RESHAPING_MODULES = (nn.Flatten, nn.Unflatten)
 
 # A name with "_" behind it is the same in place.
 _ELEMENTWISE = (
-    "abs", "add", "alpha_dropout", "atan", "batch_norm", "bfloat16", "ceil", "celu",
-    "channel_shuffle", "clamp", "clamp_max", "clamp_min", "clip", "clone", "contiguous", "cos",
+    "abs", "add", "alpha_dropout", "atan", "bfloat16", "ceil", "celu",
+    "clamp", "clamp_max", "clamp_min", "clip", "clone", "contiguous", "cos",
     "cpu", "cuda", "detach", "div", "double", "dropout", "dropout1d", "dropout2d", "dropout3d",
     "elu", "eq", "erf", "exp", "expm1", "feature_alpha_dropout", "float", "floor", "ge", "gelu",
-    "glu", "gt", "half", "hardsigmoid", "hardswish", "hardtanh", "le", "leaky_relu", "lerp",
-    "local_response_norm", "log", "log1p", "log2", "logical_and", "logical_not", "logical_or",
+    "gt", "half", "hardsigmoid", "hardswish", "hardtanh", "le", "leaky_relu", "lerp",
+    "log", "log1p", "log2", "logical_and", "logical_not", "logical_or",
     "logsigmoid", "lt", "masked_fill", "maximum", "minimum", "mish", "mul", "multiply", "ne",
     "neg", "pow", "prelu", "reciprocal", "relu", "relu6", "round", "rsqrt", "selu", "sigmoid",
     "sign", "silu", "sin", "softplus", "softsign", "sqrt", "square", "sub", "subtract", "tan",
-    "tanh", "tanhshrink", "threshold", "to", "true_divide", "type_as", "where",
+    "tanh", "tanhshrink", "threshold", "true_divide", "where",
 )  # fmt: skip
 
 EXTREMES = ("max", "min")
 
 FUNCTIONS_BY_NAME: dict[str, Entry] = {
     **dict.fromkeys(_ELEMENTWISE, (shapes.elementwise, ("input",))),
+    **dict.fromkeys(("to", "type_as", "expand", "expand_as"), (shapes.like, ("input",))),
+    **dict.fromkeys(("channel_shuffle", "glu"), (shapes.channels_only, ("input",))),
+    "local_response_norm": (shapes.response_norm, ("input", "size")),
+    "batch_norm": (
+        shapes.batch_norm,
+        ("input", "running_mean", "running_var", "weight", "bias", "training"),
+    ),
     **{f"conv{n}d": (windows.convolution, _CONV) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": (windows.transposed_convolution, _CONV_T) for n in (1, 2, 3)},
     **{f"max_pool{n}d": (windows.pooling, _MAX) for n in (1, 2, 3)},
@@ -101,9 +111,9 @@ FUNCTIONS_BY_NAME: dict[str, Entry] = {
     "pixel_unshuffle": (windows.pixel_unshuffle, ("input", "downscale_factor")),
     "linear": (shapes.fully_connected, ("input", "weight", "bias")),
     **dict.fromkeys(
-        ("mean", "sum", "amax", "amin", "prod", "std", "var", "logsumexp"),
-        (shapes.reduction, _REDUCE),
+        ("mean", "sum", "amax", "amin", "prod", "logsumexp"), (shapes.reduction, _REDUCE)
     ),
+    **dict.fromkeys(("std", "var"), (shapes.reduction, ("input", "dim", "unbiased", "keepdim"))),
     **dict.fromkeys(EXTREMES, (shapes.extreme, _REDUCE)),
     "softmax": (shapes.softmax, ("input", "dim")),
     "log_softmax": (shapes.softmax, ("input", "dim")),
@@ -115,6 +125,7 @@ FUNCTIONS_BY_NAME: dict[str, Entry] = {
     "swapaxes": (shapes.transpose, ("input", "dim0", "dim1")),
     "cat": (shapes.concatenation, ("tensors", "dim")),
     "concat": (shapes.concatenation, ("tensors", "dim")),
+    "concatenate": (shapes.concatenation, ("tensors", "dim")),
     "stack": (shapes.stack, ("tensors", "dim")),
     "flip": (shapes.flip, ("input", "dims")),
     "roll": (shapes.roll, ("input", "shifts", "dims")),
@@ -127,6 +138,28 @@ RESHAPING = frozenset(
     {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"}
 )
 # Give several tensors: parts of the input, or (EXTREMES) values and places.
+# Give back, in evaluation, what they got.
+PASSING_MODULES = (
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)  # fmt: skip
+# Look at the memory of their input, or may do so.
+VIEWS = RESHAPING | {
+    "getitem", "transpose", "swapaxes", "permute", "narrow", "select", "detach", "expand",
+    "expand_as", "contiguous", "getattr", "to", "type_as", "float", "chunk", "split", "unbind",
+    "tensor_split",
+}  # fmt: skip
+# Write into their first argument; so does everything whose name ends in "_".
+IN_PLACE = frozenset(
+    {
+        operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow,
+        operator.ifloordiv, operator.imod, operator.iand, operator.ior, operator.ixor,
+    }
+)  # fmt: skip
+# Without a rule here, and with multiply-adds.
+UNCOUNTED = frozenset(
+    {"addmm", "baddbmm", "addbmm", "einsum", "scaled_dot_product_attention", "tensordot"}
+)
 SPLITTING: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(EXTREMES, _REDUCE),
     "chunk": ("input", "chunks", "dim"),
@@ -158,12 +191,12 @@ def teach(
 
 
 def module_rule(module: nn.Module) -> Rule | None:
-    """The rule of a module, by its class or the nearest class it stems from."""
+    """The rule of a module, by its class or the class whose ``forward`` it has."""
     for kind in type(module).__mro__:
-        if kind in _TAUGHT:
-            return _TAUGHT[kind][0]
-        if kind in MODULES:
-            return MODULES[kind]
+        rule = _TAUGHT[kind][0] if kind in _TAUGHT else MODULES.get(kind)
+        if rule is not None:
+            # One that computes something else than the class it stems from is looked into.
+            return rule if type(module).forward is getattr(kind, "forward", None) else None
     return None
 
 

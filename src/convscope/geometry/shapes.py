@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,32 @@ from convscope.geometry.calls import (
 def elementwise(call: Call) -> list[Read]:
     """Every unit for itself, with broadcasting; also what mixes channels only."""
     return [Read(value, from_end=True) for value in call.values()]
+
+
+def like(call: Call) -> list[Read]:
+    """The first tensor, in the type or the size of another: of that one no value is read."""
+    return [Read(call.input, from_end=True)]
+
+
+def channels_only(call: Call) -> list[Read]:
+    """Mixes channels, dimension 1, and nothing else."""
+    if call.input.layout is not None and 1 in call.input.layout.dims:
+        raise UnknownOperation("an axis lies where it expects channels")
+    return elementwise(call)
+
+
+def response_norm(call: Call) -> list[Read]:
+    """Local response normalisation: a window over dimension 1."""
+    size, count = call.argument("size"), call.input.shape[1]
+    return [Read(call.input, {1: Window(count, count, kernel_size=size, padding=size // 2)})]
+
+
+def batch_norm(call: Call) -> list[Read]:
+    """With running statistics every value for itself."""
+    training = call.module is None and call.argument("training", False)
+    if training or call.argument("running_mean") is None:
+        raise UnknownOperation("it mixes the photos of a batch")
+    return [Read(call.input)]
 
 
 def fully_connected(call: Call) -> list[Read]:
@@ -72,7 +99,12 @@ def softmax(call: Call) -> list[Read]:
 
 def group_norm(call: Call) -> list[Read]:
     """Statistics over all positions: every unit reads every other."""
-    return [Read(call.input, {d: Whole(s, s) for d, s in _spatial(call.input)})]
+    several = call.argument("num_groups", None) not in (1, None)
+    if several and call.input.layout is not None and 1 in call.input.layout.dims:
+        raise UnknownOperation("an axis lies where it expects channels")
+    first = 1 if call.argument("num_groups", None) == 1 else 2
+    sizes = call.input.shape
+    return [Read(call.input, {d: Whole(sizes[d], sizes[d]) for d in range(first, len(sizes))})]
 
 
 def instance_norm(call: Call) -> list[Read]:
@@ -89,10 +121,6 @@ def layer_norm(call: Call) -> list[Read]:
     return [Read(call.input, {d: Whole(sizes[d], sizes[d]) for d in range(first, rank)})]
 
 
-def _spatial(value: Value) -> list[tuple[int, int]]:
-    return [(dim, size) for dim, size in enumerate(value.shape) if dim >= 2]
-
-
 def reshaped(call: Call) -> Layout:
     """The layout after a view, reshape, flatten, squeeze...: the same numbers in the same order."""
     layout = call.input.layout
@@ -102,7 +130,7 @@ def reshaped(call: Call) -> Layout:
     if before[:1] != after[:1]:
         raise UnknownOperation("it mixes the photos of a batch")
     if layout.merged is not None:
-        return _merged(layout, layout.merged, layout.merged_dims, after)
+        return _from_merged(layout, before, after)
     homes = [None if dim is None else _kept(before, after, dim) for dim in layout.dims]
     if any(home is None and dim is not None for home, dim in zip(homes, layout.dims, strict=True)):
         return _merged(layout, before, layout.dims, after)
@@ -125,6 +153,32 @@ def _kept(before: Sequence[int], after: Sequence[int], dim: int) -> int | None:
 
 def _behind(shape: Sequence[int], dim: int) -> int:
     return math.prod(shape[dim + 1 :])
+
+
+def _from_merged(layout: Layout, before: tuple[int, ...], after: tuple[int, ...]) -> Layout:
+    """A merged dimension that stays, is taken apart into its axes, or is merged further."""
+    original = layout.merged or before
+    home = next(dim for dim in layout.dims if dim is not None)
+    place = (before[home], _behind(before, home))
+    kept = [u for u in range(1, len(after)) if (after[u], _behind(after, u)) == place]
+    if kept and before[home] > 1:
+        return replace(layout, dims=tuple(kept[0] if d is not None else None for d in layout.dims),
+                       moved=True)  # fmt: skip
+    axes = sorted((dim, axis) for axis, dim in enumerate(layout.merged_dims) if dim is not None)
+    sizes = tuple(layout.grid[axis] for _, axis in axes)
+    adjacent = [dim for dim, _ in axes] == list(range(axes[0][0], axes[0][0] + len(axes)))
+    if adjacent and math.prod(sizes) == before[home]:
+        # Nothing but the axes is in it: wherever it lies now, it can be taken apart.
+        for start in range(1, len(after) - len(axes) + 1):
+            behind = math.prod(after[start + len(axes) :])
+            if after[start : start + len(axes)] == sizes and behind == place[1]:
+                dims = [None if dim is None else dim for dim in layout.dims]
+                for step, (_, axis) in enumerate(axes):
+                    dims[axis] = start + step
+                return Layout(layout.grid, tuple(dims))
+    if layout.moved:
+        raise UnknownOperation("it re-shapes a flattened map whose order was changed")
+    return _merged(layout, original, layout.merged_dims, after)
 
 
 def _merged(
@@ -190,7 +244,8 @@ def flip(call: Call) -> list[Read]:
     """Back to front."""
     rank = len(call.input.shape)
     dims = call.argument("dims")
-    dims = [dims] if isinstance(dims, int) else dims
+    if isinstance(dims, int):
+        dims = [arg for arg in call.args[1:] if isinstance(arg, int)] or [dims]
     maps: dict[int, AxisMap] = {}
     for dim in (dimension(d, rank) for d in dims):
         size = call.input.shape[dim]

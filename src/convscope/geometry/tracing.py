@@ -7,7 +7,10 @@ hooks: shapes and counts are then known, receptive fields are not.
 
 from __future__ import annotations
 
+import copy
+import inspect
 import logging
+import operator
 import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +28,9 @@ from convscope.geometry.costs import module_macs
 from convscope.geometry.graph import NetGraph, Node
 from convscope.geometry.reading import BATCH, NodeReader, flat, shape_of
 from convscope.geometry.rules import module_rule
+
+# Channels, and three axes.
+_MOST_SIZES = 4
 
 
 def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
@@ -47,12 +53,8 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
     InputError
         If the network cannot take such inputs.
     """
-    shape = tuple(int(size) for size in input_shape)
-    if not 1 <= len(shape) <= 4 or min(shape) < 1:
-        raise InputError(
-            "The input's shape is channels, then up to 3 sizes, for example 3x224x224. "
-            f"Received: {'x'.join(map(str, shape)) or 'nothing'}."
-        )
+    shape = _checked(input_shape)
+    model = _unwrapped(model)
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         raise InputError(
             f"{type(model).__name__} was compiled by torch.jit, which shows its layers to nobody. "
@@ -65,10 +67,10 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
         )
     with _left_alone(model), torch.no_grad():
         try:
+            _check_signature(model)
             tracer = _Tracer()
-            graph = tracer.trace(model)
+            graph = tracer.trace(_OneInput(model))
             traced = fx.GraphModule(tracer.root, graph)
-            _check_inputs(model, graph)
         except InputError:
             raise
         except Exception as error:  # tracing runs the network's own Python
@@ -76,30 +78,99 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
         return _read(model, traced, shape)
 
 
+def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        shape = tuple(operator.index(size) for size in input_shape)
+    except TypeError:
+        shape = ()
+    if not 1 <= len(shape) <= _MOST_SIZES or min(shape) < 1:
+        raise InputError(
+            "The input's shape is channels, then up to 3 sizes, whole numbers above 0, for example "
+            f"3x224x224. Received: {_in_words(input_shape)}."
+        )
+    return shape
+
+
+def _in_words(input_shape: object) -> str:
+    if isinstance(input_shape, Sequence) and not isinstance(input_shape, str):
+        return "x".join(map(str, input_shape)) or "nothing"
+    return repr(input_shape)
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network itself, of what ``torch.compile`` or data-parallel training made of it."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+class _OneInput(nn.Module):
+    """The network, called with its input alone: arguments with a default have their default."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net(x)
+
+
 @contextmanager
 def _left_alone(model: nn.Module) -> Iterator[None]:
     """In evaluation mode and without the caller's hooks, for as long as the context is open.
 
-    Afterwards every module has the attributes that it had: mode, hooks, and what its own
-    ``forward`` keeps for later, which while tracing would be no tensor.
+    Afterwards every module has the attributes that it had, lists and tables among them with what
+    they held: mode, hooks, buffers, and what its own ``forward`` keeps for later, which while
+    tracing would be no tensor.
     """
-    before = [(module, dict(module.__dict__)) for module in model.modules()]
+    modules = list(model.modules())
+    before = [(module, dict(module.__dict__)) for module in modules]
+    held = [
+        (container, copy.copy(container))
+        for module in modules
+        for container in module.__dict__.values()
+        if isinstance(container, list | dict | set)
+    ]
+    buffers = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
     try:
         model.eval()
-        for module, _ in before:
+        for module in modules:
             module._forward_hooks, module._forward_pre_hooks = OrderedDict(), OrderedDict()
         yield
     finally:
         for module, attributes in before:
             module.__dict__.clear()
             module.__dict__.update(attributes)
+        for container, content in held:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(content)
+            else:
+                container.update(content)
+        for buffer, version, values in buffers:
+            if buffer._version != version:
+                buffer.copy_(values)
 
 
-def _check_inputs(model: nn.Module, graph: fx.Graph) -> None:
-    needed = [n.name for n in graph.nodes if n.op == "placeholder" and not n.args]
-    if len(needed) != 1:
+def _check_signature(model: nn.Module) -> None:
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return
+    needed = [
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD,
+                               parameter.KEYWORD_ONLY)
+    ]  # fmt: skip
+    if len(needed) > 1:
         raise InputError(
-            f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed) or 'none'}). "
+            f"{type(model).__name__} takes {len(needed)} inputs ({', '.join(needed)}). "
             "Give a network that takes one tensor; others can be fixed in a module around it."
         )
 

@@ -65,6 +65,9 @@ def convolution(call: Call) -> list[Read]:
         if isinstance(through, Table):
             through = Table(through.size_in, through.reads, inner=window)
         found.append(through)
+    groups = call.argument("groups", 1)
+    if groups > 1 and call.input.layout is not None and 1 in call.input.layout.dims:
+        raise UnknownOperation("an axis lies where it expects channels")
     return _maps(call, found, mixes_channels=True)
 
 
@@ -201,7 +204,11 @@ def interpolation(call: Call) -> list[Read]:
     return _maps(call, found)
 
 
-@lru_cache(maxsize=256)
+# Of a table of weights: 200 MB.
+_MOST_PROBED = 25_000_000
+
+
+@lru_cache(maxsize=32)
 def _resampled(size: int, size_out: int, mode: str, aligned: bool, scale: float | None) -> AxisMap:
     if size == size_out and scale in (None, 1):
         return Window(size, size)
@@ -211,13 +218,14 @@ def _resampled(size: int, size_out: int, mode: str, aligned: bool, scale: float 
     whole = rest == 0 and not aligned and scale in (None, factor)
     if whole and mode in ("nearest", "nearest-exact"):
         return Reversed(Window(size_out, size, kernel_size=factor, stride=factor))
-    inner = None
     if whole and mode in ("linear", "bilinear", "trilinear"):
         # Weights fall to zero over one step of the input on either side.
         even = 1 - factor % 2
         reach = (factor - 1) // 2 + even
-        inner = Reversed(Window(size_out, size, 2 * factor - 1 + even, factor, padding=reach))
-    return _probed(size, size_out, mode, aligned, scale, inner)
+        return Reversed(Window(size_out, size, 2 * factor - 1 + even, factor, padding=reach))
+    if size * size_out > _MOST_PROBED:
+        raise UnknownOperation(f"{size} units to {size_out} are too many to look at one by one")
+    return _probed(size, size_out, mode, aligned, scale)
 
 
 def _probed(
@@ -226,7 +234,6 @@ def _probed(
     mode: str,
     aligned: bool,
     scale: float | None,
-    inner: AxisMap | None,
 ) -> AxisMap:
     """Which inputs have a weight: asked of PyTorch itself, one impulse per input."""
     one_axis = {"bilinear": "linear", "trilinear": "linear"}.get(mode, mode)
@@ -243,7 +250,7 @@ def _probed(
             impulses = impulses[..., None]
         answers = functional.interpolate(impulses, **options)  # type: ignore[arg-type]
         weights = answers.reshape(size, size_out).numpy()
-    return table(size, [np.flatnonzero(weights[:, o]).tolist() for o in range(size_out)], inner)
+    return table(size, [np.flatnonzero(weights[:, o]).tolist() for o in range(size_out)])
 
 
 def pixel_shuffle(call: Call) -> list[Read]:
