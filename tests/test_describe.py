@@ -195,6 +195,7 @@ def test_a_network_that_cannot_be_traced_says_where(mine: Path) -> None:
     assert found["untraced"] is not None
     assert found["layers"][0]["receptive_field"] is None
     assert found["layers"][0]["macs"] == 2 * 49 * 27
+    assert "an input of ones" in outside(mine, "mine:Decides", "--input", "3x9x9").stdout
 
 
 @pytest.mark.parametrize(

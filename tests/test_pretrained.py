@@ -96,6 +96,11 @@ def test_another_number_of_classes_is_said_in_one_line_and_the_seed_fills_the_ga
     assert differ == {"classifier.1.weight"}
 
 
+def test_without_anybody_to_tell_it_is_a_warning(file: Path) -> None:
+    with pytest.warns(UserWarning, match="7"):
+        load_net("squeezenet1_1", str(file), num_classes=3)
+
+
 def test_without_weights_and_with_other_channels() -> None:
     net = load_net("lenet5", "none", in_channels=1)
     with torch.inference_mode():

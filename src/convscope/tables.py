@@ -139,7 +139,7 @@ def print_description(description: Description, console: Console) -> None:
         named = sum(layer.parameters for layer in description.layers)
         rest = description.parameters - named
         parts = ", ".join(description.unused)
-        said.append(f"({rest:,} of them for training only: {parts})")
+        said.append(f"({rest:,} of them not used in evaluation: {parts})")
     console.print(
         _plain(
             f"{' '.join(said)}, {_short(description.macs)} multiply-adds and "
@@ -148,7 +148,10 @@ def print_description(description: Description, console: Console) -> None:
     )
     if description.untraced is not None:
         console.print(
-            _plain(f"? not known: the network cannot be traced. {description.untraced}"),
+            _plain(
+                "? not known: the network cannot be traced, and the figures are those of the way "
+                f"that an input of ones takes. {description.untraced}"
+            ),
             soft_wrap=True,
         )
     else:

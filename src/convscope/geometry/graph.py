@@ -146,14 +146,15 @@ class NetGraph:
             for node in self.nodes
         ]
 
-    def receptive_mask(self, node: Node, unit: Sequence[int]) -> np.ndarray:
+    def receptive_mask(self, node: Node | str, unit: Sequence[int]) -> np.ndarray:
         """Exactly which inputs one unit sees.
 
         Parameters
         ----------
-        node : Node
+        node : Node or str
+            Or its name, see :meth:`layer`.
         unit : sequence of int
-            Its place on the node's grid, one index per axis.
+            Its place on the node's grid, one index per axis of the input.
 
         Returns
         -------
@@ -165,6 +166,7 @@ class NetGraph:
         InputError
             If the node's receptive field is not known or there is no such unit.
         """
+        node = self.layer(node) if isinstance(node, str) else node
         grid = self._grid(node)
         if len(unit) != len(grid) or any(
             not 0 <= at < size for at, size in zip(unit, grid, strict=True)
@@ -184,8 +186,11 @@ class NetGraph:
                 masks[source.node] = found if before is None else before | found
         return masks.get(0, np.zeros(self._grid(self.nodes[0]), bool))
 
-    def receptive_box(self, node: Node, unit: Sequence[int]) -> tuple[Span, ...] | None:
-        """The smallest box of inputs that holds all that one unit sees; None if it sees padding."""
+    def receptive_box(self, node: Node | str, unit: Sequence[int]) -> tuple[Span, ...] | None:
+        """The smallest box of inputs that holds all that one unit sees; None if it sees padding.
+
+        See :meth:`receptive_mask`. What lies in the padding is no part of it.
+        """
         return box_of(self.receptive_mask(node, unit))
 
     def influence_masks(self, changed: np.ndarray) -> list[np.ndarray | None]:
@@ -199,7 +204,8 @@ class NetGraph:
         Returns
         -------
         list of numpy.ndarray or None
-            One per node, boolean, of its grid; None where that is not known.
+            One per node in the order of ``nodes`` (the input first), boolean, of its grid; None
+            where that is not known.
         """
         if changed.shape != self._grid(self.nodes[0]):
             raise InputError(

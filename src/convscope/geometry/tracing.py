@@ -175,7 +175,30 @@ def _check_signature(model: nn.Module) -> None:
         )
 
 
+class _Proxy(fx.Proxy):
+    """Notes ``x += y`` as what it is: other names of ``x`` see the sum, too."""
+
+    def _in_place(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.itruediv, other)
+
+
 class _Tracer(fx.Tracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """See :class:`_Proxy`."""
+        return _Proxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """What has a rule is not looked into."""
         leaf = super().is_leaf_module(m, module_qualified_name)
@@ -199,22 +222,22 @@ def _why(error: Exception) -> str:
     return f"{Path(line.filename).name}, line {line.lineno}: {line.line} ({reason})"
 
 
-def _empty(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
+def _ones(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     parameter = next(iter(model.parameters()), None)
     if parameter is None:
-        return torch.zeros((BATCH, *shape))
+        return torch.ones((BATCH, *shape))
     dtype = parameter.dtype if parameter.dtype.is_floating_point else torch.float32
-    return torch.zeros((BATCH, *shape), dtype=dtype, device=parameter.device)
+    return torch.ones((BATCH, *shape), dtype=dtype, device=parameter.device)
 
 
 def _read(model: nn.Module, traced: fx.GraphModule, shape: tuple[int, ...]) -> NetGraph:
     with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         reader = NodeReader(traced, shape)
         try:
-            reader.run(_empty(model, shape))
+            reader.run(_ones(model, shape))
         except Exception as error:  # whatever a layer says of the shape
             with suppress(RuntimeError, ValueError, TypeError, IndexError):
-                model(_empty(model, shape))  # the network itself may say it more clearly
+                model(_ones(model, shape))  # the network itself may say it more clearly
             raise _unfit(model, shape, error) from error
     return NetGraph(tuple(reader.nodes), *_counted(model))
 
@@ -279,7 +302,7 @@ def _by_hooks(model: nn.Module, shape: tuple[int, ...], why: str) -> NetGraph:
     handles = [module.register_forward_hook(note(name)) for name, module in leaves]
     try:
         with torch.random.fork_rng(devices=()):
-            model(_empty(model, shape))
+            model(_ones(model, shape))
     except InputError:
         raise
     except Exception as error:

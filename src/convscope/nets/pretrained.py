@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import nn
 
 from convscope.nets.catalog import RGB, build_net, net_spec
@@ -34,6 +36,7 @@ def load_net(
     seed : int
         For the initial weights of what the file does not give.
     progress : Progress, optional
+        Told what the file did not give; without it, that is a Python warning.
 
     Returns
     -------
@@ -48,12 +51,16 @@ def load_net(
     ConvscopeError
         If published weights cannot be fetched.
     """
-    progress = progress or Progress()
+    say = progress.say if progress is not None else _warn
     spec = net_spec(name)
-    file = find_weights(weights, spec, progress=progress)
+    file = find_weights(weights, spec, progress=progress or Progress())
     classes = spec.classes if num_classes is None else num_classes
     net = build_net(spec, classes, seed, in_channels=in_channels)
     if file is not None:
         for note in load_weights(net, read_weights(file), net_name=name).notes:
-            progress.say(note)
+            say(note)
     return net.eval()
+
+
+def _warn(note: str) -> None:
+    warnings.warn(note, stacklevel=3)
