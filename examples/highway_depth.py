@@ -15,7 +15,8 @@ either; at the -4 used here it is 41 %.
 
     python examples/highway_depth.py [--seed 0] [--out highway_depth.png] [--quick]
 
-Less than a minute on one core; --quick does less, in about ten seconds.
+It draws with Matplotlib (pip install -e '.[examples]'). Less than a minute on one core; --quick
+does less, in about ten seconds.
 """
 
 from __future__ import annotations

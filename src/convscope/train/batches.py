@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from convscope.data.augment import Augmentation, augment
 from convscope.data.pixels import Pixels
@@ -56,6 +57,18 @@ class EpochSampler(Sampler[EpochRows]):
         rows = self.rows if self.seed is None else epoch_order(self.rows, self.seed, self.epoch)
         for part in np.array_split(rows, self.batches):
             yield self.epoch, part
+
+
+class Ahead(DataLoader[Batch]):
+    """Makes the next batch ready, in a thread, while the network trains on this one."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
+            coming = pool.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = pool.submit(next, batches, None)
+                yield batch
 
 
 class PhotoBatches(Dataset[Batch]):

@@ -22,7 +22,7 @@ from convscope.data.augment import Augmentation
 from convscope.data.pixels import Pixels
 from convscope.files import write_json
 from convscope.progress import Progress
-from convscope.train.batches import Batch, EpochSampler, PhotoBatches
+from convscope.train.batches import Ahead, Batch, EpochSampler, PhotoBatches
 from convscope.train.callbacks import EpochBar, History
 from convscope.train.checkpoints import BEST, LAST, Checkpoints, WholeFiles
 from convscope.train.step import PhotoClassifier, TrainPlan
@@ -180,7 +180,7 @@ def _loader(data: TrainData, batch_size: int, seed: int, *, train: bool) -> Data
     rows = data.train if train else data.valid
     # The photos are in memory: no loading processes.
     sampler = EpochSampler(rows, batch_size, seed if train else None)
-    return DataLoader(photos, batch_size=None, sampler=sampler)
+    return Ahead(photos, batch_size=None, sampler=sampler)
 
 
 def _channels_last(net: nn.Module) -> nn.Module:
