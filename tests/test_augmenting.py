@@ -132,4 +132,4 @@ def test_the_report_shows_what_this_training_saw(strategy: str) -> None:
     _, (original,) = decode_chunk([str(files[0])], DecodeSpec(run.info().input.resize, size))
     assert np.abs(picture[:size, :size] - original).mean() < 6
     assert not fitted("features").sheet_path.exists()
-    assert "What training saw" not in fitted("features").report_path.read_text(encoding="utf-8")
+    assert "What training sees" not in fitted("features").report_path.read_text(encoding="utf-8")
