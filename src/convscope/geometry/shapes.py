@@ -162,8 +162,8 @@ def _from_merged(layout: Layout, before: tuple[int, ...], after: tuple[int, ...]
     place = (before[home], _behind(before, home))
     kept = [u for u in range(1, len(after)) if (after[u], _behind(after, u)) == place]
     if kept and before[home] > 1:
-        return replace(layout, dims=tuple(kept[0] if d is not None else None for d in layout.dims),
-                       moved=True)  # fmt: skip
+        dims = tuple(None if dim is None else kept[0] for dim in layout.dims)
+        return replace(layout, dims=dims, moved=True)
     axes = sorted((dim, axis) for axis, dim in enumerate(layout.merged_dims) if dim is not None)
     sizes = tuple(layout.grid[axis] for _, axis in axes)
     adjacent = [dim for dim, _ in axes] == list(range(axes[0][0], axes[0][0] + len(axes)))
@@ -172,10 +172,8 @@ def _from_merged(layout: Layout, before: tuple[int, ...], after: tuple[int, ...]
         for start in range(1, len(after) - len(axes) + 1):
             behind = math.prod(after[start + len(axes) :])
             if after[start : start + len(axes)] == sizes and behind == place[1]:
-                dims = [None if dim is None else dim for dim in layout.dims]
-                for step, (_, axis) in enumerate(axes):
-                    dims[axis] = start + step
-                return Layout(layout.grid, tuple(dims))
+                homes = {axis: start + step for step, (_, axis) in enumerate(axes)}
+                return Layout(layout.grid, tuple(map(homes.get, range(len(layout.dims)))))
     if layout.moved:
         raise UnknownOperation("it re-shapes a flattened map whose order was changed")
     return _merged(layout, original, layout.merged_dims, after)
