@@ -303,12 +303,14 @@ def test_size_jump_and_start_are_those_of_units_far_from_the_ends(
     fields = graph.field(last)
     assert fields is not None
     assert last.grid is not None
-    assert all(field.jump is not None for field in fields)
     middle = [size // 2 for size in last.grid]
     units = [tuple(m + step for m in middle) for step in range(min(12, *last.grid) // 2)]
     masks = seen_inputs(net, (CHANNELS, *sizes), "", units)
     for axis, field in enumerate(fields):
-        assert field.jump is not None
+        if field.jump is None:  # a stride over the holes of a transposed convolution
+            assert field.size == 0
+            assert not any(mask.any() for mask in masks)
+            continue
         others = tuple(other for other in range(axes) if other != axis)
         resampled = any("Reversed" in repr(node.sources) for node in graph.nodes)
         for unit, mask in zip(units, masks, strict=True):

@@ -218,14 +218,18 @@ def _resampled(size: int, size_out: int, mode: str, aligned: bool, scale: float 
     whole = rest == 0 and not aligned and scale in (None, factor)
     if whole and mode in ("nearest", "nearest-exact"):
         return Reversed(Window(size_out, size, kernel_size=factor, stride=factor))
+    inner = None
     if whole and mode in ("linear", "bilinear", "trilinear"):
         # Weights fall to zero over one step of the input on either side.
         even = 1 - factor % 2
         reach = (factor - 1) // 2 + even
-        return Reversed(Window(size_out, size, 2 * factor - 1 + even, factor, padding=reach))
-    if size * size_out > _MOST_PROBED:
-        raise UnknownOperation(f"{size} units to {size_out} are too many to look at one by one")
-    return _probed(size, size_out, mode, aligned, scale)
+        inner = Reversed(Window(size_out, size, 2 * factor - 1 + even, factor, padding=reach))
+    if size * size_out <= _MOST_PROBED:
+        # Also where a formula is known: PyTorch rounds, and reads what should have no weight.
+        return _probed(size, size_out, mode, aligned, scale, inner)
+    if inner is not None:
+        return inner
+    raise UnknownOperation(f"{size} units to {size_out} are too many to look at one by one")
 
 
 def _probed(
@@ -234,6 +238,7 @@ def _probed(
     mode: str,
     aligned: bool,
     scale: float | None,
+    inner: AxisMap | None,
 ) -> AxisMap:
     """Which inputs have a weight: asked of PyTorch itself, one impulse per input."""
     one_axis = {"bilinear": "linear", "trilinear": "linear"}.get(mode, mode)
@@ -250,7 +255,7 @@ def _probed(
             impulses = impulses[..., None]
         answers = functional.interpolate(impulses, **options)  # type: ignore[arg-type]
         weights = answers.reshape(size, size_out).numpy()
-    return table(size, [np.flatnonzero(weights[:, o]).tolist() for o in range(size_out)])
+    return table(size, [np.flatnonzero(weights[:, o]).tolist() for o in range(size_out)], inner)
 
 
 def pixel_shuffle(call: Call) -> list[Read]:
