@@ -51,7 +51,7 @@ ORDER = (
     "demo.scene", "demo.photos", "demo", "demo.story",
     "pictures", "pictures.svg", "pictures.layers", "pictures.rows", "pictures.photo",
     "pictures.stack", "field_picture",
-    "tables", "cli", "__main__",
+    "tables", "cli.shared", "cli.photos", "cli.networks", "cli.running", "cli", "__main__",
 )  # fmt: skip
 
 # Two ways to the same end, which know nothing of each other.

@@ -19,6 +19,9 @@ _BORDERS = {
     "constant": cv2.BORDER_CONSTANT,
 }
 
+# A core's second-level cache holds this much with room to spare.
+_CACHED_BYTES = 256 * 1024
+
 
 def about_centre(linear: np.ndarray, height: int, width: int) -> np.ndarray:
     """A linear map ``(n, 2, 2)`` that leaves the middle of a photo where it is."""
@@ -121,6 +124,51 @@ def warp(
         photo, matrix[:2], (width, height), dst=out, flags=flags, borderMode=_BORDERS[fill]
     )
     return found
+
+
+def warp_all(
+    photos: np.ndarray, matrices: np.ndarray, height: int, width: int, *, fill: Fill = "reflect"
+) -> np.ndarray:
+    """:func:`warp` of many photos, each by its own map; bit for bit the same, and faster.
+
+    OpenCV 5 moves pixels of four channels, which lie at whole words, almost twice as fast as those
+    of three. So a fourth channel is added on the way, for as many photos at a time as stay in the
+    processor's cache.
+
+    Parameters
+    ----------
+    photos : numpy.ndarray
+        uint8 ``(n, h, w, 3)``.
+    matrices : numpy.ndarray
+        ``(n, 3, 3)``, or their first two rows.
+    height, width : int
+        Of the result.
+    fill : str
+        See :func:`warp`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 ``(n, height, width, 3)``.
+    """
+    count, before, across = photos.shape[:3]
+    out = np.empty((count, height, width, 3), np.uint8)
+    block = max(1, _CACHED_BYTES // (4 * max(before * across, height * width)))
+    flags, border = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR, _BORDERS[fill]
+    moved = np.empty((block, height, width, 4), np.uint8)
+    for start in range(0, count, block):
+        # One call for the whole block: photos below each other are one tall photo.
+        some = np.ascontiguousarray(photos[start : start + block])
+        tall = cv2.cvtColor(some.reshape(-1, across, 3), cv2.COLOR_RGB2RGBA)
+        wide = tall.reshape(len(some), before, across, 4)
+        for photo, matrix, target in zip(wide, matrices[start:, :2], moved, strict=False):
+            cv2.warpAffine(
+                photo, matrix, (width, height), dst=target, flags=flags, borderMode=border
+            )
+        tall_after = moved[: len(some)].reshape(-1, width, 4)
+        target = out[start : start + block].reshape(-1, width, 3)
+        cv2.cvtColor(tall_after, cv2.COLOR_RGBA2RGB, dst=target)
+    return out
 
 
 def move_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:

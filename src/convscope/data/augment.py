@@ -120,9 +120,7 @@ def augment(
     height, width = photos.shape[1:3] if size is None else (size, size)
     drawn = _draw(rows, epoch, seed)
     moves = _matrices(policy, drawn, photos.shape[1:3], (height, width))
-    out = np.empty((len(photos), height, width, 3), np.uint8)
-    for place, matrix in enumerate(moves):
-        affine.warp(photos[place], matrix, height, width, fill=policy.fill, out=out[place])
+    out = affine.warp_all(photos, moves, height, width, fill=policy.fill)
     colours = _colours(policy, drawn, out)
     if colours is not None:
         for photo, matrix in zip(out, colours, strict=True):

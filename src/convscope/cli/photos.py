@@ -1,0 +1,176 @@
+"""Commands on photos: from drawing and checking them to a classifier that names new ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from convscope.cli.shared import Json, Overwrite, Photos, Seed, Workers, app, progress, show_run
+
+
+@app.command(epilog="Example: convscope demo --out demo-run")
+def demo(
+    out: Annotated[Path, typer.Option(help="The Run folder to make.")] = Path("demo-run"),
+    seed: Seed = 0,
+    shortcut: Annotated[
+        bool, typer.Option("--shortcut", help="Plant one: snow behind nearly all photos of a class")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """The whole story on photos that convscope draws itself: check, fit, report."""
+    from convscope.demo.story import tell
+
+    run = tell(out, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress())
+    show_run(run.path, json)
+
+
+@app.command(epilog="Example: convscope check photos")
+def check(photos: Photos, workers: Workers = None, seed: Seed = 0, json: Json = False) -> None:
+    """Corrupt, duplicate, leaking, imbalanced: every problem, file by file.
+
+    Changes nothing. (--seed is taken for uniformity: nothing here is random.)
+    """
+    from convscope.data import checks
+    from convscope.tables import print_check, print_json
+
+    report = checks.check(photos, workers=workers, progress=progress())
+    if json:
+        print_json(report.to_dict(), sys.stdout)
+    else:
+        print_check(report, Console())
+
+
+@app.command(epilog="Example: convscope fit photos --out my-run --strategy cnn")
+def fit(
+    photos: Photos,
+    out: Annotated[Path, typer.Option(help="The Run folder to make.", show_default=False)],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="fcnn or cnn: a network from scratch; features: a pre-trained network and a "
+            "logistic regression; auto: features where weights can be had, else cnn."
+        ),
+    ] = "auto",
+    net: Annotated[
+        str | None, typer.Option(help="A name that `convscope nets` lists; default by strategy.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="published, none, or a .safetensors or .pth file.")
+    ] = "published",
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="none; standard: rotate ±10°, shift ±0.1, flip; strong: crop, colours, erasing; "
+            "trivial: TrivialAugment; mixup or cutmix: standard, and photos joined in pairs. "
+            "Default standard for networks from scratch."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most; early stopping may end sooner.")] = (
+        None
+    ),
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="For features. fast: bfloat16 where the machine computes it and the features "
+            "stay close, JPEGs decoded scaled; exact: float32 throughout."
+        ),
+    ] = "fast",
+    seed: Seed = 0,
+    workers: Workers = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted fit of the same.")
+    ] = False,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a classifier and measure it once on photos that it has never seen."""
+    from convscope.options import fit_options
+
+    options = fit_options(
+        {
+            "strategy": strategy,
+            "net": net,
+            "weights": weights,
+            "augment": augment,
+            "epochs": epochs,
+            "precision": precision,
+            "seed": seed,
+        }
+    )
+    from convscope import fitting
+
+    run = fitting.fit(
+        photos, out, options, overwrite=overwrite, resume=resume, workers=workers,
+        progress=progress(),
+    )  # fmt: skip
+    show_run(run.path, json)
+
+
+@app.command(epilog="Example: convscope predict my-run new.jpg holiday/")
+def predict(
+    run: Annotated[Path, typer.Argument(help="A Run folder.", show_default=False)],
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos, and folders of photos.", show_default=False)
+    ],
+    format: Annotated[
+        Literal["table", "csv"], typer.Option("--format", help="What to print.")
+    ] = "table",
+    workers: Workers = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Name photos: label and probability.
+
+    Goes on past a bad file, and ends with exit code 1 then. (--seed is taken for uniformity:
+    nothing here is random.)
+    """
+    from convscope.predicting import Prediction
+    from convscope.predicting import predict as name
+    from convscope.run import Run
+    from convscope.tables import print_csv, print_json, print_predictions
+
+    shown = progress()
+    rows: list[Prediction] = list(name(run, photos, workers=workers, progress=shown))
+    if json:
+        print_json([row.to_dict() for row in rows], sys.stdout)
+    elif format == "csv":
+        print_csv(rows, Run(run).info().classes, sys.stdout)
+    else:
+        print_predictions(rows, Console())
+    bad = [row for row in rows if row.error is not None]
+    for row in bad:
+        shown.say(f"not read: {row.path}: {row.error}")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: convscope augment photos --policy strong --out strong.html")
+def augment(
+    photos: Photos,
+    out: Annotated[Path, typer.Option(help="The page to write.", show_default=False)],
+    policy: Annotated[
+        str, typer.Option(help="none, standard, strong, trivial, mixup or cutmix.")
+    ] = "standard",
+    size: Annotated[
+        int, typer.Option(help="Height and width of the photos, pixels.", min=8, max=1024)
+    ] = 160,
+    per_class: Annotated[int, typer.Option(help="Photos of each class.", min=1, max=20)] = 2,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """What training really sees: some photos of each class, and eight changed versions of each."""
+    from convscope.augmenting import augment_page
+    from convscope.tables import print_json
+
+    page = augment_page(
+        photos, out, policy=policy, size=size, per_class=per_class, seed=seed, progress=progress()
+    )
+    if json:
+        print_json({"page": str(page), "policy": policy, "seed": seed}, sys.stdout)
+    else:
+        Console().print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
