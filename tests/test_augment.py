@@ -240,6 +240,21 @@ def test_quarter_turns_are_exact(degrees: float) -> None:
     assert (affine.warp(picture, matrix, 25, 25) == np.rot90(picture, int(degrees // 90))).all()
 
 
+@pytest.mark.parametrize("fill", ["reflect", "nearest", "constant"])
+@pytest.mark.parametrize(("before", "after"), [((48, 48), (48, 48)), ((30, 41), (25, 60))])
+def test_warping_many_is_warping_each(
+    fill: affine.Fill, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    """Bit for bit, over several blocks, from photos that do not lie together in memory."""
+    photos = noise(50, *before)[::-2]
+    turned = affine.about_centre(affine.rotation(np.linspace(-40, 200, 25)), *before)
+    for count in (25, 1, 0):
+        got = affine.warp_all(photos[:count], turned[:count], *after, fill=fill)
+        assert got.shape == (count, *after, 3)
+        for photo, matrix, found in zip(photos, turned, got, strict=False):
+            assert (found == affine.warp(photo, matrix, *after, fill=fill)).all()
+
+
 def test_a_crop_is_enlarged_as_a_whole() -> None:
     picture = noise(1, 20, 30)[0]
     # Half of the width and height, edge to edge: every pixel becomes 2 x 2.

@@ -14,8 +14,8 @@ from PIL import Image
 
 from convscope import ConvscopeError, InputError
 from convscope.augmenting import augment_page
-from convscope.data.augment import POLICIES, augment
-from convscope.data.samples import DRAWS, choose_rows, draw_samples, jpeg, sheet
+from convscope.data.augment import POLICIES, Augmentation, augment
+from convscope.data.samples import DRAWS, carry_masks, choose_rows, draw_samples, jpeg, sheet
 from convscope.data.survey import DecodeSpec, decode_chunk
 from fits import Command, fitted, folder
 from fits import photos as split_photos
@@ -133,3 +133,76 @@ def test_the_report_shows_what_this_training_saw(strategy: str) -> None:
     assert np.abs(picture[:size, :size] - original).mean() < 6
     assert not fitted("features").sheet_path.exists()
     assert "What training sees" not in fitted("features").report_path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def with_masks() -> tuple[Path, Path]:
+    """Photos of a white square on black, each with the mask of that square."""
+    root = folder() / "squares"
+    photos, masks = root / "photos", root / "masks"
+    for label, (left, top) in {"one": (10, 14), "two": (30, 20)}.items():
+        for number in range(3):
+            picture = np.zeros((60, 60, 3), np.uint8)
+            picture[top : top + 20, left : left + 16] = 255
+            for place, suffix in ((photos, "jpg"), (masks, "png")):
+                file = place / label / f"{number}.{suffix}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture).save(file, quality=95)
+    return photos, masks
+
+
+def test_masks_are_carried_with_their_photos(with_masks: tuple[Path, Path]) -> None:
+    """Where the moved photo is white is where the moved mask is."""
+    photos, masks = with_masks
+    _, pixels = decode_chunk([str(photos / "one" / "0.jpg")] * 4, DecodeSpec(60, 60))
+    _, of_mask = decode_chunk([str(masks / "one" / "0.png")], DecodeSpec(60, 60))
+    rows = np.arange(4)
+    # Without what the mask cannot show: reflections, colours.
+    policy = Augmentation(rotation=30, shift=0.1, crop=(0.7, 1.0), fill="constant")
+    mask = np.repeat(of_mask[..., 0] > 127, 4, axis=0)
+    for epoch in range(3):
+        moved = augment(pixels, policy, rows=rows, epoch=epoch, seed=1)[..., 0] > 127
+        carried = carry_masks(mask, rows.tolist(), policy, seed=1, epoch=epoch)
+        assert carried.any(axis=(1, 2)).all()
+        assert (carried == moved).mean() > 0.98
+        assert (carried != mask).any()
+    assert (carry_masks(mask, rows.tolist(), None, seed=1, epoch=0) == mask).all()
+    with pytest.raises(ValueError, match="TrivialAugment"):
+        carry_masks(mask, rows.tolist(), POLICIES["trivial"], seed=1, epoch=0)
+
+
+def test_outlines_on_the_page(with_masks: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, masks = with_masks
+    pages = [
+        pictures(
+            augment_page(photos, tmp_path / f"{number}.html", size=60, masks=given).read_text()
+        )
+        for number, given in enumerate((None, masks))
+    ]
+    for plain, outlined in zip(*pages, strict=True):
+        changed = np.abs(plain.astype(int) - outlined).max(axis=2) > 100
+        # The rim of a square of 16 x 20, three pixels wide.
+        assert 60 < changed.sum() < 300
+
+
+def test_masks_that_do_not_fit(
+    with_masks: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, masks = with_masks
+    out = tmp_path / "page.html"
+    command = Command(capsys)
+    ended = command("augment", photos, "--masks", tmp_path / "none", "--out", out)
+    assert (ended.code, ended.out) == (2, "")
+    assert "0.png" in ended.err
+    ended = command("augment", photos, "--masks", masks, "--policy", "trivial", "--out", out)
+    assert ended.code == 2
+    assert "does not go with --policy trivial" in ended.err
+    smaller = tmp_path / "smaller"
+    for file in masks.rglob("*.png"):
+        target = smaller / file.relative_to(masks)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (50, 60)).save(target)
+    ended = command("augment", photos, "--masks", smaller, "--out", out)
+    assert ended.code == 2
+    assert "is 50 x 60 pixels, its photo 60 x 60" in ended.err
+    assert not out.exists()

@@ -160,6 +160,14 @@ def augment(
         int, typer.Option(help="Height and width of the photos, pixels.", min=8, max=1024)
     ] = 160,
     per_class: Annotated[int, typer.Option(help="Photos of each class.", min=1, max=20)] = 2,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            show_default=False,
+            help="A folder with a mask (.png, the object in white) under each photo's name: "
+            "outlined, and carried along with the photo.",
+        ),
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -168,8 +176,9 @@ def augment(
     from convscope.tables import print_json
 
     page = augment_page(
-        photos, out, policy=policy, size=size, per_class=per_class, seed=seed, progress=progress()
-    )
+        photos, out, policy=policy, size=size, per_class=per_class, masks=masks, seed=seed,
+        progress=progress(),
+    )  # fmt: skip
     if json:
         print_json({"page": str(page), "policy": policy, "seed": seed}, sys.stdout)
     else:

@@ -118,7 +118,7 @@ def augment(
         uint8 ``(n, height, width, 3)``; the input is left as it was.
     """
     height, width = photos.shape[1:3] if size is None else (size, size)
-    drawn = _draw(rows, epoch, seed)
+    drawn = _draw(policy, rows, epoch, seed)
     moves = _matrices(policy, drawn, photos.shape[1:3], (height, width))
     out = affine.warp_all(photos, moves, height, width, fill=policy.fill)
     colours = _colours(policy, drawn, out)
@@ -155,12 +155,18 @@ def matrices(
         float64 ``(n, 3, 3)``.
     """
     after = (height, width) if size is None else (size, size)
-    return _matrices(policy, _draw(rows, epoch, seed), (height, width), after)
+    return _matrices(policy, _draw(policy, rows, epoch, seed), (height, width), after)
 
 
-def _draw(rows: np.ndarray, epoch: int, seed: int) -> dict[str, np.ndarray]:
-    numbers = uniforms(seed, epoch, rows, len(_PLACES))
-    return dict(zip(_PLACES, numbers.T, strict=True))
+def _draw(policy: Augmentation, rows: np.ndarray, epoch: int, seed: int) -> dict[str, np.ndarray]:
+    """The numbers that this policy may look at."""
+    more = policy.crop is not None or policy.erase or policy.trivial or _recolours(policy)
+    places = _PLACES if more else _PLACES[: _PLACES.index("area")]
+    return dict(zip(places, uniforms(seed, epoch, rows, len(places)).T, strict=True))
+
+
+def _recolours(policy: Augmentation) -> bool:
+    return any((policy.brightness, policy.contrast, policy.saturation, policy.hue, policy.grey))
 
 
 def _matrices(
@@ -173,16 +179,15 @@ def _matrices(
     flip_x = np.where(policy.horizontal_flip & (drawn["flip_x"] < 0.5), -1.0, 1.0)
     flip_y = np.where(policy.vertical_flip & (drawn["flip_y"] < 0.5), -1.0, 1.0)
     zoom = 1 + policy.zoom * _both(drawn["zoom"])
-    linear = affine.rotation(policy.rotation * _both(drawn["angle"])) @ affine.scaling(
-        flip_x * zoom, flip_y * zoom
-    )
+    # A rotation after a scaling, which is a factor for each column.
+    scales = np.stack([flip_x * zoom, flip_y * zoom], axis=1)
+    linear = affine.rotation(policy.rotation * _both(drawn["angle"])) * scales[:, None]
     if policy.shear:
         pushed = (policy.shear * _both(drawn[name]) for name in ("shear_x", "shear_y"))
         linear = affine.shear(*pushed) @ linear
-    moved = affine.translation(
-        policy.shift * width * _both(drawn["right"]), policy.shift * height * _both(drawn["down"])
-    )
-    found = moved @ affine.about_centre(linear, height, width)
+    found = affine.about_centre(linear, height, width)
+    found[:, 0, 2] += policy.shift * width * _both(drawn["right"])
+    found[:, 1, 2] += policy.shift * height * _both(drawn["down"])
     if policy.crop is not None:
         boxes = _boxes(drawn, "", policy.crop, _CROP_RATIO, height, width)
         return np.asarray(found @ affine.crop_and_resize(boxes, *after))
@@ -196,8 +201,7 @@ def _colours(
     policy: Augmentation, drawn: dict[str, np.ndarray], photos: np.ndarray
 ) -> np.ndarray | None:
     """One matrix a photo, or None where colours stay as they are."""
-    changes = (policy.brightness, policy.contrast, policy.saturation, policy.hue, policy.grey)
-    if not any(changes):
+    if not _recolours(policy):
         return None
     found = colour.brightness(1 + policy.brightness * _both(drawn["brightness"]))
     if policy.contrast:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from convscope.data.augment import Augmentation, augment
+from convscope.data import affine
+from convscope.data.augment import Augmentation, augment, matrices
 
 DRAWS = 8
 _QUALITY = 90
@@ -94,6 +95,58 @@ def draw_samples(
         Sample(path, label, photo, of_photo)
         for path, label, photo, of_photo in zip(paths, labels, photos, changed, strict=True)
     ]
+
+
+def carry_masks(
+    masks: np.ndarray, rows: Sequence[int], policy: Augmentation | None, *, seed: int, epoch: int
+) -> np.ndarray:
+    """Where the objects of photos are once :func:`~convscope.data.augment.augment` has moved them.
+
+    Parameters
+    ----------
+    masks : numpy.ndarray
+        bool ``(n, h, w)``.
+    rows : sequence of int
+        Each photo's number in the data set.
+    policy : Augmentation or None
+        Without TrivialAugment, whose change is not one map.
+    seed, epoch : int
+
+    Returns
+    -------
+    numpy.ndarray
+        bool ``(n, h, w)``; outside the photo there is no object, whatever is filled in there.
+
+    Raises
+    ------
+    ValueError
+        If the policy is TrivialAugment.
+    """
+    if policy is None:
+        return masks
+    if policy.trivial:
+        raise ValueError("masks cannot be carried through TrivialAugment")
+    height, width = masks.shape[1:]
+    moves = matrices(
+        policy, rows=np.asarray(rows), epoch=epoch, seed=seed, height=height, width=width
+    )
+    moved = [
+        affine.warp(mask.astype(np.uint8), move, height, width, fill="constant", nearest=True)
+        for mask, move in zip(masks, moves, strict=True)
+    ]
+    return np.stack(moved).astype(bool)
+
+
+def outline(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A copy of a photo, uint8 ``(h, w, 3)``, with the rim of a mask, bool ``(h, w)``, drawn in.
+
+    White on black, to be seen on any photo.
+    """
+    found = photo.copy()
+    rims, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(found, rims, -1, (0, 0, 0), 3)
+    cv2.drawContours(found, rims, -1, (255, 255, 255), 1)
+    return found
 
 
 def jpeg(photo: np.ndarray) -> bytes:
