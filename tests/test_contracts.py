@@ -38,7 +38,8 @@ ORDER = (
     "fitted",
     "train", "train.batches", "train.callbacks", "train.checkpoints", "train.mixing",
     "train.step", "train.loop", "train.classifier",
-    "transfer", "transfer.push", "transfer.shards", "transfer.features", "transfer.heads",
+    "transfer", "transfer.push", "transfer.shards", "transfer.features", "transfer.heads.linear",
+    "transfer.heads",
     "transfer.classifier",
     # what comes of it
     "writing",

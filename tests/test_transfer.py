@@ -24,7 +24,7 @@ from convscope.transfer.features import (
     cosines,
     extract_features,
 )
-from convscope.transfer.heads import DEFAULT_STRENGTH, fit_head
+from convscope.transfer.heads.linear import DEFAULT_STRENGTH, fit_linear_head
 from convscope.transfer.push import push
 from convscope.transfer.shards import SHARD, Shards
 from learnable import settled_net
@@ -222,7 +222,7 @@ def blobs(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_head_is_scikit_learns_standardised_regression(classes: int) -> None:
     x, y = blobs(300, classes)
     v, w = blobs(120, classes, seed=1)
-    head = fit_head(x, y, v, w, classes)
+    head = fit_linear_head(x, y, v, w, classes)
     plain = make_pipeline(StandardScaler(), LogisticRegression(C=head.C, max_iter=5000)).fit(x, y)
     logits = head.logits(v)
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -232,7 +232,7 @@ def test_head_is_scikit_learns_standardised_regression(classes: int) -> None:
 def test_strength_is_the_best_on_validation() -> None:
     x, y = blobs(80, 4)
     v, w = blobs(400, 4, seed=1)
-    head = fit_head(x, y, v, w, 4)
+    head = fit_linear_head(x, y, v, w, 4)
     losses = {c.C: c.valid_log_loss for c in head.candidates}
     assert min(losses, key=losses.__getitem__) == head.C
     assert len(losses) >= 4
@@ -244,7 +244,7 @@ def test_strength_is_the_best_on_validation() -> None:
 
 def test_without_validation_the_strength_is_the_default() -> None:
     x, y = blobs(60, 3)
-    head = fit_head(x, y, x[:0], y[:0], 3)
+    head = fit_linear_head(x, y, x[:0], y[:0], 3)
     assert head.C == DEFAULT_STRENGTH
     assert head.candidates == ()
     assert (head.logits(x).argmax(axis=1) == y).mean() > 0.7
@@ -253,6 +253,6 @@ def test_without_validation_the_strength_is_the_default() -> None:
 def test_a_feature_that_never_changes_does_no_harm() -> None:
     x, y = blobs(60, 3)
     x[:, 0] = 7.0
-    head = fit_head(x, y, x, y, 3)
+    head = fit_linear_head(x, y, x, y, 3)
     assert np.isfinite(head.weight).all()
     assert np.isfinite(head.bias).all()

@@ -17,7 +17,7 @@ from convscope.nets.weights import load_body, read_weights
 from convscope.progress import Progress
 from convscope.run import WeightsInfo
 from convscope.transfer.features import Mode, extract_features
-from convscope.transfer.heads import LinearHead, fit_head
+from convscope.transfer.heads.linear import LinearHead, fit_linear_head
 from convscope.transfer.shards import Shards
 
 
@@ -65,7 +65,7 @@ def fit_on_features(
     vectors = features.vectors[dataset.rows]
     train, valid = dataset.places("train"), dataset.places("valid")
     progress.say(f"fitting a logistic regression on {len(train):,} photos")
-    head = fit_head(
+    head = fit_linear_head(
         vectors[train],
         dataset.labels[train],
         vectors[valid],

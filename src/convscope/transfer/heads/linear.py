@@ -1,4 +1,4 @@
-"""Heads: small classifiers on features; for now the standardised logistic regression."""
+"""The logistic regression on standardised features, folded into one linear layer."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LinearHead:
         return np.asarray(features @ self.weight.T + self.bias, np.float32)
 
 
-def fit_head(
+def fit_linear_head(
     train: np.ndarray,
     train_labels: np.ndarray,
     valid: np.ndarray,
