@@ -130,7 +130,6 @@ def test_wrong_usage_is_exit_code_2(
     ("option", "value", "said"),
     [
         ("--strategy", "feature", "Unknown strategy 'feature'. Did you mean 'features'?"),
-        ("--strategy", "finetune", "not there yet"),
         ("--net", "mobilnet", "Unknown net 'mobilnet'. Did you mean 'mobilenet_v2'?"),
         ("--augment", "standrad", "Unknown augmentation 'standrad'. Did you mean 'standard'?"),
         ("--augment", "stronk", "Allowed: none, standard, strong"),

@@ -187,9 +187,13 @@ def test_predict_says_what_the_run_says(strategy: str) -> None:
     run = fitted(strategy)
     written = run.predictions()
     rows = list(predict(run, [photos() / path for path in written.paths], workers=0))
-    got = [[row.probabilities[c] for c in CLASSES] for row in rows]
-    np.testing.assert_allclose(got, written.probabilities, atol=1e-4)
-    assert tuple(row.label for row in rows) == written.predicted
+    got = np.array([[row.probabilities[c] for c in CLASSES] for row in rows])
+    # With so few photos a head is chosen by folds and then learns the validation photos, too: of
+    # them the file has what was said by heads that had not seen them.
+    same = np.array([strategy != "features" or split != "valid" for split in written.splits])
+    np.testing.assert_allclose(got[same], written.probabilities[same], atol=1e-4)
+    predicted = np.array(written.predicted)
+    assert (np.array([row.label for row in rows])[same] == predicted[same]).all()
 
 
 @pytest.mark.parametrize("strategy", ["fcnn", "cnn"])
@@ -444,7 +448,6 @@ def test_faults_in_the_options_are_told_at_once() -> None:
     ("asked", "said"),
     [
         ({"strategy": "feature"}, "Unknown strategy 'feature'. Did you mean 'features'?"),
-        ({"strategy": "finetune"}, "'finetune' is not there yet. Allowed: auto, fcnn"),
         ({"strategy": ["cnn"]}, "Unknown strategy"),
         ({"speed": 3}, "speed: extra inputs are not permitted"),
         ({"seed": 2**31}, "seed: input should be less than 2147483648"),
@@ -464,7 +467,10 @@ def test_options_that_do_not_exist(asked: dict[str, Any], said: str) -> None:
         ({"strategy": "cnn", "net": "highway"}, "does not go with net highway. Use: small_cnn"),
         ({"strategy": "cnn", "net": "tcn"}, "Net tcn takes time series, no photos."),
         ({"net": "tcn_plain"}, "Net tcn_plain takes time series, no photos."),
-        ({"strategy": "features", "net": "vgg16"}, "Net vgg16 has no features to transfer"),
+        ({"strategy": "finetune", "net": "highway_cnn"}, "highway_cnn has no features to transfer"),
+        ({"strategy": "features", "train_stages": 2}, "--train-stages has no meaning"),
+        ({"strategy": "cnn", "head": "forest"}, "--head has no meaning here"),
+        ({"weights": "none", "layers": ("conv2",)}, "--layer has no meaning here"),
         ({"strategy": "fcnn", "net": "small_cnn"}, "does not go with net small_cnn. Use: fcnn"),
         ({"strategy": "cnn", "weights": "{file}"}, "trains from scratch: leave out --weights"),
         ({"strategy": "cnn", "weights": "nowhere.pth"}, "no such file"),
@@ -495,7 +501,7 @@ def test_options_that_do_not_go_together(
 @pytest.mark.parametrize(
     ("asked", "strategy", "net"),
     [
-        ({}, "features", "mobilenet_v2"),
+        ({}, "auto", "mobilenet_v2"),
         ({"net": "small_cnn"}, "cnn", "small_cnn"),
         ({"net": "fcnn"}, "fcnn", "fcnn"),
         ({"weights": "none"}, "cnn", "small_cnn"),
@@ -509,14 +515,19 @@ def test_auto_chooses(asked: dict[str, Any], strategy: str, net: str) -> None:
     assert plan.reason
 
 
-def test_auto_with_a_file_of_weights_goes_for_features(tmp_path: Path) -> None:
+def test_auto_with_few_photos_goes_for_features(tmp_path: Path) -> None:
     heard = Heard()
-    asked = FitOptions(weights=str(weights_file()), precision="exact", epochs=3)
-    run = fit(photos(), tmp_path / "run", asked, workers=0, progress=heard)
-    assert run.info().strategy == "features"
-    assert "at hand" in run.info().reason
+    asked = FitOptions(weights=str(weights_file()), precision="exact", epochs=3, head="logistic")
+    with small():
+        run = fit(photos(), tmp_path / "run", asked, workers=0, progress=heard)
+    info = run.info()
+    assert info.strategy == run.metrics()["strategy"] == "features"
+    assert "at hand" in info.reason
     assert any(line.startswith("--epochs has no effect") for line in heard.lines)
-    assert_same_run_but_options(run, fitted("features"))
+    assert info.plan is not None
+    assert info.plan["evidence"]["photos_per_class"] == 6
+    assert info.plan["trained_stages"] == []
+    assert all(reason in heard.lines for reason in info.plan["reasons"])
 
 
 def assert_same_run_but_options(a: Run, b: Run) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convscope.data.checks import check
     from convscope.describing import describe
     from convscope.errors import ConvscopeError, InputError
+    from convscope.estimator import ImageClassifier
     from convscope.fitting import fit
     from convscope.nets.pretrained import load_net
     from convscope.options import FitOptions
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from convscope.progress import Progress
     from convscope.report import build_report
     from convscope.run import Run
+    from convscope.transfer.extractor import FeatureExtractor
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ConvscopeError",
+    "FeatureExtractor",
     "FitOptions",
+    "ImageClassifier",
     "InputError",
     "Progress",
     "Run",
@@ -43,7 +47,9 @@ __all__ = [
 # Name -> module: imported when first used, because PyTorch takes a second to load.
 _HOMES = {
     "ConvscopeError": "convscope.errors",
+    "FeatureExtractor": "convscope.transfer.extractor",
     "FitOptions": "convscope.options",
+    "ImageClassifier": "convscope.estimator",
     "InputError": "convscope.errors",
     "Progress": "convscope.progress",
     "Run": "convscope.run",

@@ -4,55 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import tempfile
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from convscope.calibration import fit_temperature, probabilities
-from convscope.data.augment import POLICIES, Augmentation
 from convscope.data.folder import SPLITS, PhotoTable, scan
-from convscope.errors import ConvscopeError, InputError, InterruptedRunError, unknown_name
+from convscope.errors import ConvscopeError, InputError, InterruptedRunError
 from convscope.fitted import Fitted
 from convscope.metrics import majority_baseline, split_metrics
-from convscope.nets.catalog import NETS, NetSpec, photo_net_spec
-from convscope.nets.weights import find_weights
 from convscope.options import FitOptions
+from convscope.planning import Plan, make_plan
 from convscope.progress import Progress
 from convscope.report import build_report
 from convscope.run import InputSpec, PhotosInfo, Predictions, Run, RunInfo
 from convscope.writing import RunWriter
 
-_DEFAULT_NETS = {"fcnn": "fcnn", "cnn": "small_cnn", "features": "mobilenet_v2"}
 # What it means that a split has no photos.
 _WITHOUT = {
     "test": "test photos: how good this classifier is on new photos stays unknown",
     "valid": "validation photos: nothing told when to stop, and probabilities are not calibrated",
 }
 _PACKAGES = ("convscope", "torch", "lightning", "numpy", "scikit-learn", "pillow")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be done, decided before a photo is opened.
-
-    Attributes
-    ----------
-    strategy : str
-    reason : str
-        Why this one, a sentence.
-    spec : NetSpec
-    weights_file : Path or None
-    policy : Augmentation or None
-    """
-
-    strategy: Literal["fcnn", "cnn", "features"]
-    reason: str
-    spec: NetSpec
-    weights_file: Path | None
-    policy: Augmentation | None
 
 
 def fit(
@@ -127,88 +103,42 @@ def fit(
         writer.close()
 
 
-def make_plan(options: FitOptions, progress: Progress) -> Plan:
-    """Decide strategy, network, weights and augmentation.
+def plan_only(
+    photos: Path | str,
+    options: FitOptions | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What :func:`fit` would do and why, JSON values; nothing is trained or written.
+
+    Where the photos themselves decide, they pass through the pre-trained network for it.
 
     Raises
     ------
     InputError
-        If the options do not go together.
-    ConvscopeError
-        If weights that were asked for cannot be had.
+        The photos or the options cannot be used.
     """
-    if options.augment is not None and options.augment not in POLICIES:
-        raise unknown_name("augmentation", options.augment, POLICIES)
-    if options.strategy == "auto":
-        return _plan_auto(options, progress)
-    strategy = options.strategy
-    spec = photo_net_spec(options.net or _DEFAULT_NETS[strategy])
-    reason = f"{strategy} was asked for"
-    if strategy == "features":
-        return Plan(strategy, reason, spec, _weights_for_features(options, spec, progress), None)
-    return _plan_from_scratch(strategy, reason, spec, options)
+    options = options or FitOptions()
+    progress = progress or Progress()
+    table = scan(Path(photos))
+    plan = make_plan(options, progress)
+    found: dict[str, Any] = {
+        "strategy": plan.strategy,
+        "net": plan.spec.name,
+        "augment": plan.policy.model_dump() if plan.policy else None,
+        "reasons": [f"{plan.reason[0].upper()}{plan.reason[1:]}."],
+    }
+    if plan.strategy not in ("auto", "finetune"):
+        return found
+    from convscope.transferring import plan_transfer
 
-
-def _plan_auto(options: FitOptions, progress: Progress) -> Plan:
-    spec = photo_net_spec(options.net or _DEFAULT_NETS["features"])
-    if spec.features is None:
-        strategy: Literal["fcnn", "cnn"] = "cnn" if spec.kind == "convolutional" else "fcnn"
-        return _plan_from_scratch(strategy, f"{spec.name} is trained from scratch", spec, options)
-    try:
-        file = find_weights(options.weights, spec, progress=progress)
-        lacking = f"--weights {options.weights}"
-    except InputError:
-        raise
-    except ConvscopeError as error:
-        progress.say(str(error))
-        file, lacking = None, f"the published weights of {spec.name} could not be fetched"
-    if file is not None:
-        asked = {"--epochs": options.epochs, "--augment": options.augment}
-        for name in (name for name, value in asked.items() if value not in (None, "none")):
-            progress.say(f"{name} has no effect: auto chose features; --strategy cnn would heed it")
-        reason = f"weights of {spec.name} are at hand, and with few photos features go furthest"
-        return Plan("features", reason, spec, file, None)
-    if options.net is None:
-        spec = photo_net_spec(_DEFAULT_NETS["cnn"])
-    return _plan_from_scratch("cnn", f"no pre-trained weights ({lacking})", spec, options)
-
-
-def _weights_for_features(options: FitOptions, spec: NetSpec, progress: Progress) -> Path:
-    if spec.features is None:
-        fit_for_it = ", ".join(name for name, net in NETS.items() if net.features)
-        raise InputError(
-            f"Net {spec.name} has no features to transfer. Allowed with --strategy features: "
-            f"{fit_for_it}."
-        )
-    if options.augment not in (None, "none"):
-        raise InputError(
-            f"--augment {options.augment} has no effect on --strategy features, where each photo "
-            "passes through the network once. Leave it out, or choose --strategy cnn."
-        )
-    if options.epochs is not None:
-        raise InputError("--epochs has no meaning with --strategy features. Leave it out.")
-    file = find_weights(options.weights, spec, progress=progress)
-    if file is None:
-        raise InputError(
-            "--strategy features needs pre-trained weights: --weights published or a file."
-        )
-    return file
-
-
-def _plan_from_scratch(
-    strategy: Literal["fcnn", "cnn"], reason: str, spec: NetSpec, options: FitOptions
-) -> Plan:
-    kind = "fully connected" if strategy == "fcnn" else "convolutional"
-    if spec.kind != kind:
-        others = ", ".join(name for name, other in NETS.items() if other.kind == kind)
-        raise InputError(f"--strategy {strategy} does not go with net {spec.name}. Use: {others}.")
-    if options.weights not in ("published", "none"):
-        find_weights(options.weights, spec)  # a choice that does not exist at all says so first
-        raise InputError(
-            f"--strategy {strategy} trains from scratch: leave out --weights {options.weights}, "
-            "or choose --strategy features."
-        )
-    return Plan(strategy, reason, spec, None, POLICIES[options.augment or "standard"])
+    with tempfile.TemporaryDirectory(prefix="convscope-") as work:
+        decided = plan_transfer(
+            table, plan, options, work=Path(work), workers=workers, progress=progress
+        ).to_dict()
+    found["strategy"] = "finetune" if decided["trained_stages"] else "features"
+    return {**found, **decided, "reasons": [*found["reasons"], *decided["reasons"]]}
 
 
 def _fit(
@@ -221,11 +151,11 @@ def _fit(
 ) -> Fitted:
     progress.say(f"{len(table):,} photos, {len(table.classes)} classes; {plan.reason}")
     if plan.weights_file is not None:
-        from convscope.transfer.classifier import fit_on_features
+        from convscope.transferring import fit_transfer
 
-        return fit_on_features(
-            table, plan.spec, plan.weights_file, mode=options.precision, seed=options.seed,
-            work=writer.work, workers=workers, progress=progress,
+        return fit_transfer(
+            table, plan, options, work=writer.work, epochs_file=writer.run.epochs_path,
+            resume=writer.resumed, workers=workers, progress=progress,
         )  # fmt: skip
     # Lightning takes seconds to import, and only training needs it.
     from convscope.train.classifier import fit_network
@@ -252,7 +182,8 @@ def _write(
         if not len(dataset.places(name)):
             progress.say(f"no {means}")
     valid = dataset.places("valid")
-    temperature = fit_temperature(fitted.logits[valid], dataset.labels[valid])
+    held_out = fitted.held_out or (fitted.logits[valid], dataset.labels[valid])
+    temperature = fit_temperature(*held_out)
     predictions = Predictions(
         paths=dataset.table.paths,
         splits=dataset.table.splits or (),
@@ -265,7 +196,7 @@ def _write(
         RunInfo(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             asked=asked,
-            strategy=plan.strategy,
+            strategy=_strategy(plan, fitted),
             reason=plan.reason,
             net=plan.spec.name,
             classes=dataset.table.classes,
@@ -280,6 +211,8 @@ def _write(
             augment=fitted.augment,
             training=fitted.training,
             temperature=temperature,
+            head=fitted.head,
+            plan=fitted.plan,
             photos=PhotosInfo(
                 root=str(table.root),
                 layout=table.layout,
@@ -314,13 +247,22 @@ def _metrics(
             )
     by_split = {name: [predictions.labels[row] for row in dataset.places(name)] for name in SPLITS}
     return {
-        "strategy": plan.strategy,
+        "strategy": _strategy(plan, fitted),
         "net": plan.spec.name,
         "seconds": round(time.perf_counter() - started, 2),
         "splits": splits,
         "majority_baseline": majority_baseline(by_split["train"], by_split["test"]),
         "left_out": [{"path": path, "reason": reason} for path, reason in dataset.left_out],
     }
+
+
+def _strategy(plan: Plan, fitted: Fitted) -> Literal["fcnn", "cnn", "features", "finetune"]:
+    """What was done in the end: auto decides between features and fine-tuning on the way."""
+    if fitted.strategy is not None:
+        return fitted.strategy
+    if plan.strategy == "auto":
+        raise ValueError("auto has not said what it did")
+    return plan.strategy
 
 
 def _state(table: PhotoTable) -> str:

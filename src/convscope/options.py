@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from convscope.errors import InputError, unknown_name
 
-Strategy = Literal["auto", "fcnn", "cnn", "features"]
+Strategy = Literal["auto", "fcnn", "cnn", "features", "finetune"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-# From the contract of the command line, for later: asked for now, they get an answer.
-_LATER = ("finetune",)
+# Classifiers on features; best tries them all.
+Head = Literal[
+    "best", "logistic", "linear_svm", "rbf_svm", "forest", "neighbours", "fcnn"
+]  # fmt: skip
 
 
 class FitOptions(BaseModel):
@@ -29,6 +31,13 @@ class FitOptions(BaseModel):
     augment: str | None = Field(None, description="standard or none")
     epochs: int | None = Field(None, ge=1, le=100_000)
     precision: Literal["fast", "exact"] = "fast"
+    head: Head | None = Field(None, description="classifier on features; best tries all")
+    layers: tuple[str, ...] | None = Field(
+        None, description="stages whose features the classifier gets", min_length=1
+    )
+    train_stages: int | None = Field(
+        None, ge=1, description="how many of the last stages are trained further"
+    )
     seed: int = Field(0, ge=0, lt=2**31)
 
 
@@ -40,8 +49,6 @@ def fit_options(asked: dict[str, Any]) -> FitOptions:
     convscope.errors.InputError: epochs: input should be greater than or equal to 1. Received: 0.
     """
     strategy = asked.get("strategy", "auto")
-    if strategy in _LATER:
-        raise InputError(f"Strategy '{strategy}' is not there yet. Allowed: {_names()}.")
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", str(strategy), STRATEGIES)
     try:
@@ -76,7 +83,3 @@ sizes, for example 3x224x224, or 1x64 for a series.
 
 # Channels, and three axes.
 _MOST_SIZES = 4
-
-
-def _names() -> str:
-    return ", ".join(STRATEGIES)

@@ -23,6 +23,7 @@ from convscope.nets.catalog import RGB, NetSpec, photo_net_spec
 from convscope.nets.inference import last_linear, network_logits
 from convscope.progress import Progress
 from convscope.run import Run, RunInfo
+from convscope.transfer.assembled import StagedClassifier, own_head_stage, rebuild
 from convscope.transfer.features import make_backbone
 from convscope.transfer.push import push
 
@@ -135,8 +136,28 @@ def classifier(run: Run, info: RunInfo) -> Callable[[np.ndarray], np.ndarray]:
     InputError
         If ``model.safetensors`` is missing, broken or not the one that the run was tested with.
     """
+    net = load_classifier(run, info)
+    mean, std = info.input.mean, info.input.std
+    if info.strategy != "features":
+        return network_logits(net, mean, std)
+    return _head_on_backbone(net, photo_net_spec(info.net), info)
+
+
+def load_classifier(run: Run, info: RunInfo) -> torch.nn.Module:
+    """The network of a run with its classifier, in evaluation mode.
+
+    Returns
+    -------
+    nn.Module
+        ``(n, 3, size, size)``, normalised, to logits ``(n, classes)``.
+
+    Raises
+    ------
+    InputError
+        If ``model.safetensors`` is missing, broken or not the one that the run was tested with.
+    """
     spec = photo_net_spec(info.net)
-    net = spec.build(len(info.classes), RGB)
+    net = rebuild(spec.build(len(info.classes), RGB), info.head)
     try:
         content = run.model_path.read_bytes()
         if hashlib.sha256(content).hexdigest() != info.model_sha256:
@@ -150,20 +171,25 @@ def classifier(run: Run, info: RunInfo) -> Callable[[np.ndarray], np.ndarray]:
     except (SafetensorError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"{run.model_path} does not fit net {info.net}: {first}") from None
-    net.eval()
-    if info.strategy != "features":
-        return network_logits(net, info.input.mean, info.input.std)
-    return _head_on_backbone(net, spec, info)
+    return net.eval()
 
 
 def _head_on_backbone(
     net: torch.nn.Module, spec: NetSpec, info: RunInfo
 ) -> Callable[[np.ndarray], np.ndarray]:
     """As the run was fitted: features in its precision, then the head."""
-    backbone = make_backbone(net, spec, info.precision)
-    head = last_linear(net)
-    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
-    return lambda photos: np.asarray(backbone(photos) @ weight.T + bias, np.float32)
+    if isinstance(net, StagedClassifier):
+        head, body, stages = net.head, net.vectors.net, info.head.stages if info.head else ()
+    else:
+        head, body, stages = last_linear(net), net, own_head_stage(net)
+    backbone = make_backbone(body, spec, info.precision, stages)
+
+    def forward(photos: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits: np.ndarray = head(torch.from_numpy(backbone(photos))).float().numpy()
+            return logits
+
+    return forward
 
 
 def _list(photos: Sequence[Path | str]) -> list[tuple[Path, str | None]]:

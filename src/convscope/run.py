@@ -62,6 +62,14 @@ class WeightsInfo(_Strict):
     sha256: str
 
 
+class HeadInfo(_Strict):
+    """A classifier on features that is no layer of the network's own."""
+
+    kind: str
+    stages: tuple[str, ...] = Field(min_length=1, description="whose features it gets, joined")
+    config: dict[str, Any] = Field(description="shapes of its arrays in model.safetensors")
+
+
 class PhotosInfo(_Strict):
     """What the classifier was trained and tested on."""
 
@@ -77,7 +85,7 @@ class RunInfo(_Strict):
     format: Literal[1] = FORMAT
     created: str = Field(description="UTC, ISO 8601")
     asked: dict[str, Any] = Field(description="the options of the fit, as given")
-    strategy: Literal["fcnn", "cnn", "features"]
+    strategy: Literal["fcnn", "cnn", "features", "finetune"]
     reason: str = Field(description="why this strategy, in a sentence")
     net: str
     classes: tuple[str, ...] = Field(min_length=2)
@@ -87,6 +95,12 @@ class RunInfo(_Strict):
     augment: dict[str, Any] | None = Field(description="the augmentation policy, None without")
     training: dict[str, Any] = Field(description="what training chose: epochs, learning rate, C")
     temperature: float = Field(gt=0, description="logits are divided by it; set on validation")
+    head: HeadInfo | None = Field(
+        None, description="None where the network's last layer is the classifier"
+    )
+    plan: dict[str, Any] | None = Field(
+        None, description="what was measured and decided, with reasons"
+    )
     photos: PhotosInfo
     versions: dict[str, str]
     seed: int

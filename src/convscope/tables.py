@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -83,6 +83,24 @@ def print_scores(run: Run, console: Console) -> None:
             )
         )
     console.print(_plain(f"report: {run.report_path}"), soft_wrap=True)
+
+
+def print_plan(plan: Mapping[str, Any], console: Console) -> None:
+    """What a fit would do and why, see :func:`~convscope.fitting.plan_only`."""
+    evidence = plan.get("evidence")
+    if evidence is not None:
+        table = Table(title=f"a linear classifier on each stage of {plan['net']}")
+        for name in ("stage", "numbers", "log loss", "accuracy"):
+            table.add_column(name, justify="left" if name == "stage" else "right")
+        for score in evidence["scores"]:
+            table.add_row(
+                score["stage"], f"{score['width']:,}", f"{score['log_loss']:.3f}",
+                f"{score['accuracy']:.3f}",
+            )  # fmt: skip
+        console.print(table)
+    console.print(_plain(f"{plan['strategy']}, {plan['net']}"))
+    for reason in plan["reasons"]:
+        console.print(_plain(f"- {reason}"))
 
 
 def print_predictions(rows: Iterable[Prediction], console: Console) -> None:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from convscope.cli.shared import Json, Overwrite, Photos, Seed, Workers, app, progress, show_run
+from convscope.errors import InputError
 
 
 @app.command(epilog="Example: convscope demo --out demo-run")
@@ -48,12 +49,16 @@ def check(photos: Photos, workers: Workers = None, seed: Seed = 0, json: Json = 
 @app.command(epilog="Example: convscope fit photos --out my-run --strategy cnn")
 def fit(
     photos: Photos,
-    out: Annotated[Path, typer.Option(help="The Run folder to make.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The Run folder to make.", show_default=False)
+    ] = None,
     strategy: Annotated[
         str,
         typer.Option(
-            help="fcnn or cnn: a network from scratch; features: a pre-trained network and a "
-            "logistic regression; auto: features where weights can be had, else cnn."
+            help="fcnn or cnn: a network from scratch; features: a classifier on the features of "
+            "a pre-trained network; finetune: its last stages are trained further, too; auto: "
+            "whichever of the two suits how many photos there are and how similar they are to "
+            "what the network knows; cnn where weights cannot be had."
         ),
     ] = "auto",
     net: Annotated[
@@ -73,6 +78,29 @@ def fit(
     epochs: Annotated[int | None, typer.Option(help="At most; early stopping may end sooner.")] = (
         None
     ),
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="Classifier on features: logistic, linear_svm, rbf_svm, forest, neighbours, fcnn; "
+            "best tries all. Default best for auto and finetune, logistic for features.",
+            show_default=False,
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Stage of the network whose features are used; may be given several times. "
+            "Default the last, or as auto decides.",
+            show_default=False,
+        ),
+    ] = None,
+    train_stages: Annotated[
+        int | None,
+        typer.Option(
+            help="How many of the last stages are trained further; default as auto decides.",
+            show_default=False,
+        ),
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(
@@ -86,11 +114,16 @@ def fit(
         bool, typer.Option("--resume", help="Go on with an interrupted fit of the same.")
     ] = False,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, and why.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a classifier and measure it once on photos that it has never seen."""
     from convscope.options import fit_options
 
+    if out is None and not dry_run:
+        raise InputError("fit needs a place for the Run folder: --out RUN.")
     options = fit_options(
         {
             "strategy": strategy,
@@ -99,11 +132,23 @@ def fit(
             "augment": augment,
             "epochs": epochs,
             "precision": precision,
+            "head": head,
+            "layers": tuple(layer) if layer else None,
+            "train_stages": train_stages,
             "seed": seed,
         }
     )
     from convscope import fitting
 
+    if dry_run or out is None:
+        from convscope.tables import print_json, print_plan
+
+        found = fitting.plan_only(photos, options, workers=workers, progress=progress())
+        if json:
+            print_json(found, sys.stdout)
+        else:
+            print_plan(found, Console())
+        return
     run = fitting.fit(
         photos, out, options, overwrite=overwrite, resume=resume, workers=workers,
         progress=progress(),

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from convscope.errors import ConvscopeError, InputError
 from convscope.progress import Progress
@@ -30,6 +31,12 @@ from convscope.progress import Progress
 _TIMEOUT = 20.0
 _CHUNK = 1 << 18
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+
+
+def cache_folder() -> Path:
+    """Where published weights are kept: ``CONVSCOPE_CACHE``, else the platform's cache folder."""
+    chosen = os.environ.get("CONVSCOPE_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_path("convscope")
 
 
 def file_sha256(file: Path) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, InputError
 from convscope.nets.catalog import NetSpec
-from convscope.nets.download import download, file_sha256
+from convscope.nets.download import cache_folder, download, file_sha256
 from convscope.nets.published import KEY_NAMES, PublishedWeights
 from convscope.progress import Progress
 
@@ -60,12 +58,6 @@ class Loaded:
 
     head: Literal["kept", "replaced", "missing"]
     notes: tuple[str, ...]
-
-
-def cache_folder() -> Path:
-    """Where published weights are kept: ``CONVSCOPE_CACHE``, else the platform's cache folder."""
-    chosen = os.environ.get("CONVSCOPE_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("convscope")
 
 
 def find_weights(wanted: str, spec: NetSpec, *, progress: Progress | None = None) -> Path | None:

@@ -88,11 +88,16 @@ def curves(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
           the one with the least validation loss;
         - ``head`` (str): what was fitted on the features, as words of a sentence, such as
           ``logistic regression``;
+        - ``heads``: where several kinds were fitted, a list of ``{"head", "held_out_log_loss",
+          "held_out_accuracy", "settings"}``;
         - ``C`` (number): the value that was kept;
         - ``C_tried``: a list of ``{"C", "valid_log_loss", "valid_accuracy"}``, in any order.
     """
     if epochs:
         return _learning(epochs, training)
+    heads = [row for row in training.get("heads") or () if isinstance(row, Mapping)]
+    if len(heads) > 1:
+        return _among_heads(heads, training)
     rows = training.get("C_tried") or ()
     tried = [row for row in rows if isinstance(row, Mapping) and (finite(row.get("C")) or 0) > 0]
     if tried:
@@ -173,6 +178,33 @@ def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
             for row in epochs
         ),
         chosen=best,
+    )
+
+
+def _among_heads(heads: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> Curves:
+    names = [str(row.get("head")) for row in heads]
+    kept = str(training.get("head"))
+    on = training.get("chosen_on")
+    where = f" on {on}" if on else ""
+    return Curves(
+        heading="How the classifier was chosen",
+        intro=(
+            "The network's features stayed as they were. "
+            f"{amount(len(heads), 'kind')} of classifiers were fitted on them, each with the "
+            f"settings that gave the least log loss{where}. Kept was the {kept}: the simplest of "
+            "those that chance alone could put first."
+        ),
+        columns=("Classifier", "Log loss", "Accuracy", "Settings"),
+        rows=tuple(
+            (
+                name[:1].upper() + name[1:],
+                number(finite(row.get("held_out_log_loss"))),
+                percent(finite(row.get("held_out_accuracy"))),
+                ", ".join(f"{k} {v}" for k, v in (row.get("settings") or {}).items()) or "–",
+            )
+            for name, row in zip(names, heads, strict=True)
+        ),
+        chosen=names.index(kept) if kept in names else None,
     )
 
 

@@ -23,6 +23,7 @@ _STRATEGIES = {
     "fcnn": "a fully connected network, trained from scratch on the pixels",
     "cnn": "a convolutional network, trained from scratch",
     "features": "a simple classifier on the features of a pre-trained network",
+    "finetune": "a pre-trained network whose last stages were trained further",
 }
 _WIDE = 0.15
 _WIDTH_GOAL = 0.10
@@ -180,7 +181,7 @@ def _facts(info: RunInfo, scores: Scores) -> tuple[tuple[str, str], ...]:
     photos = info.photos
     facts = [
         ("Way of training", f"{info.strategy}: {_STRATEGIES[info.strategy]}"),
-        ("Why this way", info.reason),
+        ("Why this way", " ".join(info.plan["reasons"]) if info.plan else info.reason),
         ("Network", info.net),
         ("Pre-trained weights", weights),
         (

@@ -117,7 +117,7 @@ def train_network(
     if resume and marker.exists():
         trained = Trained(**json.loads(marker.read_text(encoding="utf-8")))
     else:
-        with _own_random_numbers():
+        with own_random_numbers():
             trained = _train(net, data, plan, seed, work, epochs_file, resume, progress)
         write_json(marker, asdict(trained))
     kept = torch.load(work / BEST, map_location="cpu", weights_only=True)
@@ -137,20 +137,66 @@ def _train(
     resume: bool,
     progress: Progress | None,
 ) -> Trained:
-    history = History(epochs_file)
     weights = class_weights(data.labels[data.train], data.num_classes)
     step = PhotoClassifier(
-        _channels_last(net), plan, data.mean, data.std, weights, seed, data.policy
+        channels_last(net), plan, data.mean, data.std, weights, seed, data.policy
     )
+    return run_epochs(
+        step,
+        _loader(data, plan.batch_size, seed, train=True),
+        _loader(data, _EVALUATION_BATCH, seed, train=False),
+        epochs=plan.epochs, patience=plan.patience, photos=len(data.train), work=work,
+        epochs_file=epochs_file, resume=resume, progress=progress,
+    )  # fmt: skip
+
+
+def run_epochs(
+    step: pl.LightningModule,
+    train: DataLoader[Batch],
+    valid: DataLoader[Batch],
+    *,
+    epochs: int,
+    patience: int,
+    photos: int,
+    work: Path,
+    epochs_file: Path,
+    resume: bool,
+    progress: Progress | None,
+) -> Trained:
+    """Train as a step describes it; the best weights and the last state are in ``work`` then.
+
+    Parameters
+    ----------
+    step : LightningModule
+        That logs ``valid_loss`` where there is something to validate on.
+    train, valid : DataLoader
+    epochs : int
+        At most.
+    patience : int
+        Epochs without a better validation loss before training stops.
+    photos : int
+        Of an epoch, for the bar.
+    work : Path
+    epochs_file : Path
+        The learning curves, CSV; written after every epoch.
+    resume : bool
+        Go on from the last checkpoint in ``work``, if there is one.
+    progress : Progress or None
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user stops it; the last whole epoch is in ``work``.
+    """
+    history = History(epochs_file)
     precision = _precision()
-    total = plan.epochs * len(data.train)
-    with (progress or Progress()).bar("training", total, "photos") as update:
+    with (progress or Progress()).bar("training", epochs * photos, "photos") as update:
         trainer = pl.Trainer(
-            max_epochs=plan.epochs,
+            max_epochs=epochs,
             callbacks=[
                 history,
-                Checkpoints(work, history, plan.patience),
-                EpochBar(update, len(data.train), history),
+                Checkpoints(work, history, patience),
+                EpochBar(update, photos, history),
             ],
             plugins=[WholeFiles()],
             precision=precision,
@@ -167,8 +213,8 @@ def _train(
         with _interruptible(trainer):
             trainer.fit(
                 step,
-                _loader(data, plan.batch_size, seed, train=True),
-                _loader(data, _EVALUATION_BATCH, seed, train=False),
+                train,
+                valid,
                 ckpt_path=last if resume and last.exists() else None,
                 weights_only=True,
             )
@@ -183,7 +229,8 @@ def _loader(data: TrainData, batch_size: int, seed: int, *, train: bool) -> Data
     return Ahead(photos, batch_size=None, sampler=sampler)
 
 
-def _channels_last(net: nn.Module) -> nn.Module:
+def channels_last(net: nn.Module) -> nn.Module:
+    """Lay the kernels of a network's convolutions out as photos are; in place."""
     for parameter in net.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -217,7 +264,8 @@ def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def _own_random_numbers() -> Iterator[None]:
+def own_random_numbers() -> Iterator[None]:
+    """What is drawn inside leaves PyTorch's generators as they were."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else ()
     with torch.random.fork_rng(devices=devices):
         yield

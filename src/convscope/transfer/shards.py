@@ -42,7 +42,14 @@ class Shards:
         self.folder = folder
         self._kept = 0
 
-    def keep(self, vectors: np.ndarray, facts: Sequence[Facts], precision: PrecisionInfo) -> None:
+    def keep(
+        self,
+        vectors: np.ndarray,
+        facts: Sequence[Facts],
+        precision: PrecisionInfo,
+        *,
+        at_least: int | None = None,
+    ) -> None:
         """Write what a full shard's worth of new rows has come in since; else do nothing.
 
         Parameters
@@ -51,8 +58,10 @@ class Shards:
             All rows; those beyond ``facts`` are not done yet.
         facts : sequence of Facts
         precision : PrecisionInfo
+        at_least : int, optional
+            New rows that are worth a shard, default :data:`SHARD`.
         """
-        if len(facts) - self._kept < SHARD:
+        if len(facts) - self._kept < (SHARD if at_least is None else at_least):
             return
         rows = slice(self._kept, len(facts))
         some = facts[rows]

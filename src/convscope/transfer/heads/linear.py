@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
+
+from convscope.transfer.heads.parts import Part, Settings, State, Trained
 
 # Inverse strengths of the penalty, strongest penalty first; three a decade.
 STRENGTHS = tuple(float(f"{10 ** (power / 3):.2g}") for power in range(-12, 4))
@@ -19,6 +22,8 @@ DEFAULT_STRENGTH = 0.01
 # Past the best, validation loss rises: this many rises end the search.
 _WORSE = 3
 _ITERATIONS = 2000
+GRID: tuple[Settings, ...] = tuple({"C": strength} for strength in STRENGTHS)
+DEFAULT: Settings = {"C": DEFAULT_STRENGTH}
 
 
 @dataclass(frozen=True)
@@ -107,18 +112,61 @@ def _folded(
     strength: float,
     candidates: tuple[Candidate, ...],
 ) -> LinearHead:
-    weight, bias = model.coef_, model.intercept_
-    if len(weight) == 1:
-        # scikit-learn keeps a single row for two classes; half of it each way is the same.
-        weight = np.concatenate([-weight, weight]) / 2
-        bias = np.concatenate([-bias, bias]) / 2
+    weight, bias = _fold(scaler, *_both_ways(model.coef_, model.intercept_))
+    return LinearHead(weight, bias, C=strength, candidates=candidates)
+
+
+def _both_ways(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn keeps a single row for two classes; half of it each way is the same."""
+    if len(weight) > 1:
+        return weight, bias
+    return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+
+
+def _fold(
+    scaler: StandardScaler, weight: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights for standardised features to float32 weights for the features as they are."""
     folded = weight / scaler.scale_
-    return LinearHead(
-        weight=folded.astype(np.float32),
-        bias=(bias - folded @ scaler.mean_).astype(np.float32),
-        C=strength,
-        candidates=candidates,
-    )
+    return folded.astype(np.float32), (bias - folded @ scaler.mean_).astype(np.float32)
+
+
+def folded_state(scaler: StandardScaler, weight: np.ndarray, bias: np.ndarray) -> State:
+    """A linear layer that takes the features as they are.
+
+    Parameters
+    ----------
+    scaler : StandardScaler
+        That has given the features for which the weights are.
+    weight : numpy.ndarray
+        float ``(classes, features)``.
+    bias : numpy.ndarray
+        float ``(classes,)``.
+    """
+    folded, shifted = _fold(scaler, weight, bias)
+    classes, features = folded.shape
+    return State({"features": features, "classes": classes}, {"weight": folded, "bias": shifted})
+
+
+def logistic_path(part: Part, grid: Sequence[Settings], seed: int) -> Iterator[Trained]:
+    """Logistic regressions, each starting where the last has ended.
+
+    Parameters
+    ----------
+    part : Part
+    grid : sequence of mapping
+        Each with ``C``, the strongest penalty first.
+    seed : int
+        Not used: nothing here is random.
+    """
+    x, back = part.compact
+    model = LogisticRegression(max_iter=_ITERATIONS, warm_start=True)
+    for settings in grid:
+        _fit(model, settings["C"], x, part.labels)
+        weight, bias = _both_ways(model.coef_, model.intercept_)
+        weight = weight if back is None else weight @ back.T
+        logits = part.x_held @ weight.T + bias
+        yield Trained(logits, partial(folded_state, part.scaler, weight, bias))
 
 
 def _fit(model: LogisticRegression, strength: float, x: np.ndarray, labels: np.ndarray) -> None:

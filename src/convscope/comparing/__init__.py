@@ -1,0 +1,1 @@
+"""One ladder of ways to classify, climbed on the same photos: every step measured and tested."""

@@ -1,0 +1,250 @@
+"""What all rungs of a comparison share: the photos, one split of them, and their features."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope.comparing.cells import Material, write_split
+from convscope.comparing.ladder import RUNGS, CompareOptions, Rung
+from convscope.data.dataset import make_dataset
+from convscope.data.folder import SPLITS, PhotoTable
+from convscope.data.survey import DecodeSpec, Facts, survey
+from convscope.errors import ConvscopeError, InputError
+from convscope.files import write_bytes, write_json
+from convscope.nets.catalog import NETS, photo_net_spec
+from convscope.nets.weights import find_weights
+from convscope.options import STRATEGIES
+from convscope.progress import Progress
+
+
+@dataclass(frozen=True)
+class Possible:
+    """The rungs that can be compared here.
+
+    Attributes
+    ----------
+    rungs : tuple of Rung
+    left_out : tuple of (str, str)
+        The others, and why.
+    weights_file : Path or None
+    """
+
+    rungs: tuple[Rung, ...]
+    left_out: tuple[tuple[str, str], ...]
+    weights_file: Path | None
+
+
+def possible_rungs(options: CompareOptions, progress: Progress) -> Possible:
+    """Choose the rungs; those that need weights are left out where there are none.
+
+    Raises
+    ------
+    InputError
+        If the network or the weights file is none, or no two rungs are left.
+    ConvscopeError
+        If weights cannot be had for a rung that was asked for by name.
+    """
+    wanted = [RUNGS[name] for name in options.rungs or RUNGS]
+    file, lacking = None, ""
+    if any(rung.kind != "scratch" for rung in wanted):
+        spec = photo_net_spec(options.net)
+        if spec.published is None and options.weights in ("published", "none"):
+            known = ", ".join(name for name, net in NETS.items() if net.published)
+            raise InputError(
+                f"Net {spec.name} has no published weights to transfer. Allowed: {known}; or name "
+                "a file with --weights."
+            )
+        try:
+            file = find_weights(options.weights, spec, progress=progress)
+            lacking = "--weights none" if file is None else ""
+        except InputError:
+            raise
+        except ConvscopeError as error:
+            if options.rungs is not None:
+                raise
+            lacking = f"the published weights of {spec.name} are not at hand: {error}"
+    left_out = {}
+    for rung in wanted:
+        if rung.kind != "scratch" and file is None:
+            left_out[rung.name] = lacking
+        elif rung.kind == "finetune" and "finetune" not in STRATEGIES:
+            left_out[rung.name] = "this version of convscope does not fine-tune"
+    for why in dict.fromkeys(left_out.values()):
+        names = ", ".join(name for name, reason in left_out.items() if reason == why)
+        progress.say(f"left out: {names}: {why}")
+    rungs = tuple(rung for rung in wanted if rung.name not in left_out)
+    if len(rungs) < 2:
+        why = f" ({lacking})" if lacking else ""
+        raise InputError(
+            f"A comparison needs two rungs or more; here {len(rungs)} can be had{why}. Allowed "
+            f"with --rungs: {', '.join(RUNGS)}; --weights names a file of pre-trained weights."
+        )
+    return Possible(rungs, tuple(left_out.items()), file)
+
+
+def make_material(
+    table: PhotoTable,
+    possible: Possible,
+    options: CompareOptions,
+    folder: Path,
+    *,
+    workers: int | None,
+    progress: Progress,
+) -> tuple[Material, str]:
+    """Read every photo once, split them, and compute features where a rung needs them.
+
+    Parameters
+    ----------
+    table : PhotoTable
+        All files.
+    possible : Possible
+    options : CompareOptions
+    folder : Path
+        The comparison's: gets ``split.csv``; ``folder/work`` keeps the rest for resuming.
+    workers : int or None
+        Decoding processes.
+    progress : Progress
+
+    Returns
+    -------
+    Material
+    str
+        Who made the split, in words.
+
+    Raises
+    ------
+    InputError
+        If there are too few photos for all three splits.
+    """
+    work = folder / "work"
+    kept = _read_kept(work)
+    vectors, seconds = None, 0.0
+    if kept is None:
+        needs_features = any(rung.kind == "features" for rung in possible.rungs)
+        if needs_features:
+            vectors, facts, seconds = _extract(table, possible, options, work, workers, progress)
+        else:
+            facts = _survey(table, workers, progress)
+        dataset = make_dataset(table, facts, options.seed, progress)
+        if vectors is not None:
+            vectors = vectors[dataset.rows]
+        split, split_by = dataset.table, dataset.split_by
+        for name, use in (("test", "measure on"), ("valid", "stop training by")):
+            if name not in (split.splits or ()):
+                raise InputError(
+                    f"These photos are too few for a comparison: none is left to {use} ({name}). "
+                    "Give more photos of each class."
+                )
+        _keep(work, dataset.rows, split, split_by, vectors, seconds)
+    else:
+        rows, splits, split_by, vectors, seconds = kept
+        split = table.take(rows.tolist()).with_splits(splits)
+    write_split(folder / "split.csv", split)
+    return (
+        Material(
+            table=split,
+            vectors=vectors,
+            extraction_seconds=seconds,
+            net=options.net,
+            weights_file=possible.weights_file,
+            epochs=options.epochs,
+        ),
+        split_by,
+    )
+
+
+def with_plain_labels(table: PhotoTable) -> PhotoTable:
+    """Labels without the white space around them, as they are read from a CSV."""
+    return replace(table, labels=tuple(label.strip() for label in table.labels))
+
+
+def state(table: PhotoTable) -> str:
+    """A hash of which files there are, how they are labelled, how large and how old they are."""
+    digest = hashlib.sha256()
+    splits = table.splits or ("",) * len(table)
+    for path, label, split in zip(table.paths, table.labels, splits, strict=True):
+        try:
+            status = (table.root / path).stat()
+            size, changed = status.st_size, status.st_mtime_ns
+        except OSError:
+            size, changed = -1, 0
+        digest.update(repr((path, label, split, size, changed)).encode())
+    return digest.hexdigest()
+
+
+def _survey(table: PhotoTable, workers: int | None, progress: Progress) -> tuple[Facts, ...]:
+    facts: list[Facts] = []
+    with progress.task("reading photos", len(table), "photos") as advance:
+        for chunk in survey(table.full_paths(), DecodeSpec(32, 32), workers=workers):
+            facts.extend(chunk.facts)
+            advance(len(chunk.facts))
+    return tuple(facts)
+
+
+def _extract(
+    table: PhotoTable,
+    possible: Possible,
+    options: CompareOptions,
+    work: Path,
+    workers: int | None,
+    progress: Progress,
+) -> tuple[np.ndarray, tuple[Facts, ...], float]:
+    """Features of every file, what decoding found out, and how long that took."""
+    from convscope.nets.catalog import build_net
+    from convscope.nets.weights import load_body, read_weights
+    from convscope.transfer.features import extract_features
+
+    assert possible.weights_file is not None  # noqa: S101
+    spec = photo_net_spec(options.net)
+    net = build_net(spec, len(table.classes), options.seed)
+    load_body(net, read_weights(possible.weights_file))
+    net.eval()
+    started = time.perf_counter()
+    with progress.task(f"features of {spec.name}", len(table), "photos") as advance:
+        found = extract_features(table.full_paths(), net, spec, workers=workers, advance=advance)
+    return found.vectors, tuple(found.facts), time.perf_counter() - started
+
+
+_Kept = tuple[np.ndarray, list[str], str, np.ndarray | None, float]
+
+
+def _keep(
+    work: Path,
+    rows: np.ndarray,
+    table: PhotoTable,
+    split_by: str,
+    vectors: np.ndarray | None,
+    seconds: float,
+) -> None:
+    buffer = io.BytesIO()
+    splits = np.array([SPLITS.index(name) for name in table.splits or ()])
+    if vectors is None:
+        np.savez(buffer, rows=rows, splits=splits)
+    else:
+        np.savez(buffer, rows=rows, splits=splits, vectors=vectors)
+    write_bytes(work / "material.npz", buffer.getvalue())
+    # Last: where this one is, both are.
+    write_json(work / "material.json", {"split_by": split_by, "seconds": seconds})
+
+
+def _read_kept(work: Path) -> _Kept | None:
+    try:
+        facts: dict[str, Any] = json.loads((work / "material.json").read_text(encoding="utf-8"))
+        with np.load(work / "material.npz", allow_pickle=False) as arrays:
+            return (
+                arrays["rows"],
+                [SPLITS[number] for number in arrays["splits"]],
+                facts["split_by"],
+                arrays["vectors"] if "vectors" in arrays.files else None,
+                facts["seconds"],
+            )
+    except (OSError, ValueError, KeyError):
+        return None
