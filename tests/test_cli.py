@@ -33,7 +33,9 @@ from fits import (
 )
 from learnable import TINTS, convscope, tinted_folder
 
-COMMANDS = ("augment", "check", "demo", "describe", "fit", "nets", "predict")
+COMMANDS = (
+    "augment", "check", "compare", "demo", "describe", "features", "fit", "nets", "predict",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")

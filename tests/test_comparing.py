@@ -259,7 +259,8 @@ def test_each_rung_is_asked_for_as_it_is_called() -> None:
     assert asked("cnn") == {"strategy": "cnn", "augment": "none", "epochs": 7, "seed": 3}
     assert asked("cnn+standard") == {**asked("cnn"), "augment": "standard"}
     assert asked("finetune") == {
-        "strategy": "finetune", "net": "resnet18", "weights": "w.pth", "seed": 3,
+        "strategy": "finetune", "net": "resnet18", "weights": "w.pth", "head": "logistic",
+        "seed": 3,
     }  # fmt: skip
 
 

@@ -72,8 +72,8 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 
 # What a photo's worker process, a report or `--help` should not have to wait for.
 TORCH = (
-    "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing", "predicting",
-    "transferring",
+    "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
+    "predicting", "transferring",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")
 

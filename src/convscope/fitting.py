@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import tempfile
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from convscope.calibration import fit_temperature, probabilities
-from convscope.data.folder import SPLITS, PhotoTable, scan
+from convscope.data.folder import SPLITS, PhotoTable, files_state, scan
 from convscope.errors import ConvscopeError, InputError, InterruptedRunError
 from convscope.fitted import Fitted
 from convscope.metrics import majority_baseline, split_metrics
@@ -75,7 +74,7 @@ def fit(
     progress = progress or Progress()
     table = scan(Path(photos))
     plan = make_plan(options, progress)
-    asked = {**options.model_dump(), "photos": str(photos), "photos_state": _state(table)}
+    asked = {**options.model_dump(), "photos": str(photos), "photos_state": files_state(table)}
     writer = RunWriter(Path(out), asked, overwrite=overwrite, resume=resume)
     kept = f"What is done is kept in {writer.folder}"
     again = "go on with the same command and --resume."
@@ -263,17 +262,3 @@ def _strategy(plan: Plan, fitted: Fitted) -> Literal["fcnn", "cnn", "features", 
     if plan.strategy == "auto":
         raise ValueError("auto has not said what it did")
     return plan.strategy
-
-
-def _state(table: PhotoTable) -> str:
-    """A hash of which files there are, how they are labelled, how large and how old they are."""
-    digest = hashlib.sha256()
-    splits = table.splits or ("",) * len(table)
-    for path, label, split in zip(table.paths, table.labels, splits, strict=True):
-        try:
-            status = (table.root / path).stat()
-            size, changed = status.st_size, status.st_mtime_ns
-        except OSError:
-            size, changed = -1, 0
-        digest.update(repr((path, label, split, size, changed)).encode())
-    return digest.hexdigest()

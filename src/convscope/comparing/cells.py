@@ -177,6 +177,8 @@ def _options(cell: Cell, material: Material) -> FitOptions:
             strategy="finetune",
             net=material.net,
             weights=str(material.weights_file),
+            # What it is compared with inside fit; the network that comes out is the same.
+            head="logistic",
             seed=cell.seed,
         )
     return FitOptions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
@@ -164,20 +163,6 @@ def make_material(
 def with_plain_labels(table: PhotoTable) -> PhotoTable:
     """Labels without the white space around them, as they are read from a CSV."""
     return replace(table, labels=tuple(label.strip() for label in table.labels))
-
-
-def state(table: PhotoTable) -> str:
-    """A hash of which files there are, how they are labelled, how large and how old they are."""
-    digest = hashlib.sha256()
-    splits = table.splits or ("",) * len(table)
-    for path, label, split in zip(table.paths, table.labels, splits, strict=True):
-        try:
-            status = (table.root / path).stat()
-            size, changed = status.st_size, status.st_mtime_ns
-        except OSError:
-            size, changed = -1, 0
-        digest.update(repr((path, label, split, size, changed)).encode())
-    return digest.hexdigest()
 
 
 def _survey(table: PhotoTable, workers: int | None, progress: Progress) -> tuple[Facts, ...]:

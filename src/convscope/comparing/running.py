@@ -28,12 +28,11 @@ from convscope.comparing.material import (
     Possible,
     make_material,
     possible_rungs,
-    state,
     with_plain_labels,
 )
 from convscope.comparing.page import render
 from convscope.comparing.result import Comparison, best_heads, ladder_order, ladder_steps, scores
-from convscope.data.folder import scan
+from convscope.data.folder import files_state, scan
 from convscope.errors import ConvscopeError, InputError, InterruptedRunError
 from convscope.files import write_bytes, write_json
 from convscope.metrics import majority_baseline
@@ -87,7 +86,7 @@ def compare(
         **asdict(options),
         "rungs": [rung.name for rung in possible.rungs],
         "photos": str(photos),
-        "photos_state": state(table),
+        "photos_state": files_state(table),
     }
     with ComparisonFolder(Path(out), asked, overwrite=overwrite, resume=resume) as folder:
         kept = f"What is done is kept in {folder.path}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import os
 import stat
 from collections import Counter
@@ -374,3 +375,17 @@ def _require_classes(table: PhotoTable, photos: Path) -> None:
                 f"No training photo for the class{'es' if len(missing) > 1 else ''} "
                 f"{', '.join(missing)} of {photos}: add some, or take these photos out."
             )
+
+
+def files_state(table: PhotoTable) -> str:
+    """A hash of which files there are, how they are labelled, how large and how old they are."""
+    digest = hashlib.sha256()
+    splits = table.splits or ("",) * len(table)
+    for path, label, split in zip(table.paths, table.labels, splits, strict=True):
+        try:
+            status = (table.root / path).stat()
+            size, changed = status.st_size, status.st_mtime_ns
+        except OSError:
+            size, changed = -1, 0
+        digest.update(repr((path, label, split, size, changed)).encode())
+    return digest.hexdigest()

@@ -58,10 +58,10 @@ class FinetunePlan:
     trained_stages: tuple[str, ...]
     draws: int = 6
     head_epochs: int = 0
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 32
-    learning_rate: float = 5e-4
-    stage_factor: float = 0.5
+    learning_rate: float = 2e-3
+    stage_factor: float = 0.7
     weight_decay: float = 0.05
     label_smoothing: float = 0.1
     patience: int = 4

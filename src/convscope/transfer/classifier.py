@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Pushed:
     dataset : Dataset
     weights : WeightsInfo
     seed : int
+    fitted : dict
+        Kind and stages -> the classifier, of those that were fitted before.
     """
 
     net: nn.Module
@@ -43,6 +45,7 @@ class Pushed:
     dataset: Dataset
     weights: WeightsInfo
     seed: int
+    fitted: dict[tuple[str, tuple[str, ...]], FittedHead] = field(default_factory=dict)
 
     def vectors(self, stages: Sequence[str]) -> np.ndarray:
         """The features of some stages, joined, one row per photo of the data set."""
@@ -56,10 +59,14 @@ class Pushed:
         """Classifiers of these kinds on the features of these stages."""
         data, vectors = self.dataset, self.vectors(stages)
         train, valid = data.places("train"), data.places("valid")
-        return fit_heads(
-            kinds, vectors[train], data.labels[train], vectors[valid], data.labels[valid],
+        of = tuple(stages)
+        new = [kind for kind in kinds if (kind, of) not in self.fitted]
+        heads = fit_heads(
+            new, vectors[train], data.labels[train], vectors[valid], data.labels[valid],
             len(data.table.classes), seed=self.seed, progress=progress,
         )  # fmt: skip
+        self.fitted.update({(head.kind, of): head for head in heads})
+        return tuple(self.fitted[kind, of] for kind in kinds)
 
 
 def push_photos(
