@@ -64,11 +64,17 @@ class Ahead(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         batches = super().__iter__()
-        with ThreadPoolExecutor(1, thread_name_prefix="batch") as pool:
-            coming = pool.submit(next, batches, None)
-            while (batch := coming.result()) is not None:
-                coming = pool.submit(next, batches, None)
-                yield batch
+        pool = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        coming = pool.submit(next, batches)
+        for left in reversed(range(len(self))):
+            batch = coming.result()
+            if left:
+                coming = pool.submit(next, batches)
+            else:
+                # Not behind the loop: whoever counts the batches never asks for one more, and the
+                # rest would run whenever this generator is thrown away. Ctrl-C would be lost there.
+                pool.shutdown()
+            yield batch
 
 
 class PhotoBatches(Dataset[Batch]):
