@@ -449,15 +449,16 @@ def test_a_photo_that_vanishes_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_two_at_once(tmp_path: Path) -> None:
-    with ComparisonFolder(tmp_path / "out", {"a": 1}) as first:
-        with pytest.raises(InputError, match="Another comparison"):
-            ComparisonFolder(tmp_path / "out", {"a": 1}, resume=True)
-        with pytest.raises(InputError, match="was interrupted"):
-            ComparisonFolder(tmp_path / "out", {"a": 1})
-    assert first.path.exists()
-    with ComparisonFolder(tmp_path / "out", {"a": 1}, resume=True) as again:
-        assert again.resumed
-        again.finish()
+    first = ComparisonFolder(tmp_path / "out", {"a": 1})
+    with pytest.raises(InputError, match="Another comparison"):
+        ComparisonFolder(tmp_path / "out", {"a": 1}, resume=True)
+    with pytest.raises(InputError, match="was interrupted"):
+        ComparisonFolder(tmp_path / "out", {"a": 1})
+    first.close()
+    assert first.folder.exists()
+    again = ComparisonFolder(tmp_path / "out", {"a": 1}, resume=True)
+    assert again.resumed
+    again.complete()
     assert names(tmp_path / "out") == []
 
 

@@ -435,7 +435,7 @@ def test_maps_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(asked) <= 1
     np.testing.assert_array_equal(kept, again)
     # An interrupted file is not there.
-    monkeypatch.setattr(maps_module, "in_lanes", lambda f, rows: iter([f(rows[:8]), 1 / 0]))
+    monkeypatch.setattr(maps_module, "over_rows", lambda f, rows: iter([f(rows[:8]), 1 / 0]))
     with pytest.raises(ZeroDivisionError):
         keep_maps(part, some, rows, tmp_path / "other")
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]

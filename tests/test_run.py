@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from convscope import writing
+from convscope import unfinished
 from convscope.errors import ConvscopeError, InputError
 from convscope.run import Predictions, Run
 from convscope.writing import RunWriter
@@ -184,7 +184,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing(
     def full(target: Path, content: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(writing, "write_json", full)
+    monkeypatch.setattr(unfinished, "write_json", full)
     with pytest.raises(ConvscopeError, match="No space left"):
         RunWriter(tmp_path / "run", ASKED)
     assert names(tmp_path) == []

@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from convscope.data.augment import POLICIES, Augmentation
 from convscope.data.folder import scan
@@ -27,6 +24,7 @@ from convscope.errors import ConvscopeError, InputError, unknown_name
 from convscope.files import write_bytes
 from convscope.progress import Progress
 from convscope.report import words
+from convscope.report.rendering import style, template
 
 # Photos on one page.
 _MOST = 60
@@ -166,21 +164,14 @@ def _outlined(
 
 
 def _render(policy: str, samples: list[Sample], seed: int, size: int) -> str:
-    environment = Environment(
-        loader=PackageLoader("convscope.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     chosen = POLICIES[policy]
-    return environment.get_template("augment.html").render(
+    return template("augment.html").render(
         policy=policy,
         settings=None if chosen is None else words.augmentation(chosen.model_dump()),
         mixes=chosen is not None and bool(chosen.mixup or chosen.cutmix),
         seed=seed,
         size=size,
-        style=Markup(files("convscope.report").joinpath("report.css").read_text(encoding="utf-8")),
+        style=style(),
         rows=[
             {
                 "label": sample.label,

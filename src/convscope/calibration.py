@@ -36,6 +36,31 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
+def log_losses(logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
+    """Log loss of each photo, float64 ``(n,)``, of logits ``(n, classes)`` divided by a number."""
+    exact = np.asarray(logits, np.float64) / temperature
+    losses: np.ndarray = -log_softmax(exact, axis=1)[np.arange(len(labels)), labels]
+    return losses
+
+
+def calibrated_log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean log loss after division by the best temperature, as every run's probabilities are made.
+
+    How sure the logits sound, which training overdoes, is so no reason against them. Infinite where
+    a logit is no number.
+
+    Parameters
+    ----------
+    logits : numpy.ndarray
+        float ``(n, classes)``, n at least 1.
+    labels : numpy.ndarray
+        int ``(n,)``.
+    """
+    if not np.isfinite(logits).all():
+        return float("inf")
+    return float(log_losses(logits, labels, fit_temperature(logits, labels)).mean())
+
+
 def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Logits ``(n, classes)`` to float32 probabilities; rows sum to 1."""
     return softmax(logits.astype(np.float64) / temperature, axis=1).astype(np.float32)

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from convscope.calibration import fit_temperature, probabilities
 from convscope.data.folder import SPLITS, PhotoTable, files_state, scan
-from convscope.errors import ConvscopeError, InputError, InterruptedRunError
 from convscope.fitted import Fitted
 from convscope.metrics import majority_baseline, split_metrics
 from convscope.options import FitOptions
@@ -76,30 +75,12 @@ def fit(
     plan = make_plan(options, progress)
     asked = {**options.model_dump(), "photos": str(photos), "photos_state": files_state(table)}
     writer = RunWriter(Path(out), asked, overwrite=overwrite, resume=resume)
-    kept = f"What is done is kept in {writer.folder}"
-    again = "go on with the same command and --resume."
     if resume and not writer.resumed:
         progress.say("nothing to resume: starting from the beginning")
-    try:
+    with writer.kept():
         fitted = _fit(table, plan, options, writer, workers, progress)
         _write(writer, table, plan, options, asked, fitted, started, progress)
         return writer.finish()
-    except KeyboardInterrupt:
-        raise InterruptedRunError(f"Stopped. {kept}: {again}") from None
-    except InputError:
-        # What an earlier try has done is not thrown away for what is wrong now.
-        if not writer.resumed:
-            writer.discard()
-        raise
-    except ConvscopeError as error:
-        raise ConvscopeError(f"{error} {kept}: {again}") from error
-    except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        raise ConvscopeError(
-            f"Writing{where} failed: {error.strerror or error}. {kept}: make room, then {again}"
-        ) from error
-    finally:
-        writer.close()
 
 
 def plan_only(

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
-import numpy as np
 import torch
 
-from convscope.calibration import fit_temperature, probabilities
+from convscope.calibration import calibrated_log_loss
 from convscope.data.folder import PhotoTable
 from convscope.errors import InputError
 from convscope.fitted import Fitted
 from convscope.nets.catalog import RGB, NetSpec
 from convscope.nets.stages import Stage
-from convscope.options import FitOptions, Head
+from convscope.options import FitOptions
 from convscope.planning import Plan
 from convscope.progress import Progress
 from convscope.transfer.classifier import Pushed, fit_on_features, push_photos
+from convscope.transfer.heads import HEADS
 from convscope.transfer.staged import stage_named
 from convscope.transfer.strategy import Overrules, TransferPlan, decide, measure, probe_stages
-
-_ALL_HEADS = tuple(name for name in get_args(Head) if name != "best")
 
 
 def fit_transfer(
@@ -167,10 +164,7 @@ def _without(fitted: Fitted, decided: TransferPlan, why: str) -> Fitted:
 
 def _valid_loss(fitted: Fitted) -> float:
     valid = fitted.dataset.places("valid")
-    logits, labels = fitted.logits[valid], fitted.dataset.labels[valid]
-    shares = probabilities(logits, fit_temperature(logits, labels))
-    of_label = shares[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean())
+    return calibrated_log_loss(fitted.logits[valid], fitted.dataset.labels[valid])
 
 
 def _valid_accuracy(fitted: Fitted) -> float:
@@ -179,7 +173,7 @@ def _valid_accuracy(fitted: Fitted) -> float:
 
 
 def _heads(head: str) -> tuple[str, ...]:
-    return _ALL_HEADS if head == "best" else (head,)
+    return HEADS if head == "best" else (head,)
 
 
 def _stages(options: FitOptions, spec: NetSpec) -> tuple[Stage, ...]:

@@ -20,7 +20,6 @@ from convscope.errors import ConvscopeError, InputError
 from convscope.files import write_bytes, write_json
 from convscope.nets.catalog import NETS, photo_net_spec
 from convscope.nets.weights import find_weights
-from convscope.options import STRATEGIES
 from convscope.progress import Progress
 
 
@@ -74,8 +73,6 @@ def possible_rungs(options: CompareOptions, progress: Progress) -> Possible:
     for rung in wanted:
         if rung.kind != "scratch" and file is None:
             left_out[rung.name] = lacking
-        elif rung.kind == "finetune" and "finetune" not in STRATEGIES:
-            left_out[rung.name] = "this version of convscope does not fine-tune"
     for why in dict.fromkeys(left_out.values()):
         names = ", ".join(name for name, reason in left_out.items() if reason == why)
         progress.say(f"left out: {names}: {why}")
@@ -127,14 +124,20 @@ def make_material(
     kept = _read_kept(work)
     vectors, seconds = None, 0.0
     if kept is None:
-        needs_features = any(rung.kind == "features" for rung in possible.rungs)
-        if needs_features:
-            vectors, facts, seconds = _extract(table, possible, options, work, workers, progress)
+        if any(rung.kind == "features" for rung in possible.rungs):
+            from convscope.transfer.classifier import push_photos
+
+            assert possible.weights_file is not None  # noqa: S101
+            started = time.perf_counter()
+            pushed = push_photos(
+                table, photo_net_spec(options.net), possible.weights_file, mode="fast",
+                seed=options.seed, work=work, workers=workers, progress=progress,
+            )  # fmt: skip
+            seconds = time.perf_counter() - started
+            dataset, vectors = pushed.dataset, pushed.features.vectors[pushed.dataset.rows]
         else:
             facts = _survey(table, workers, progress)
-        dataset = make_dataset(table, facts, options.seed, progress)
-        if vectors is not None:
-            vectors = vectors[dataset.rows]
+            dataset = make_dataset(table, facts, options.seed, progress)
         split, split_by = dataset.table, dataset.split_by
         for name, use in (("test", "measure on"), ("valid", "stop training by")):
             if name not in (split.splits or ()):
@@ -172,30 +175,6 @@ def _survey(table: PhotoTable, workers: int | None, progress: Progress) -> tuple
             facts.extend(chunk.facts)
             advance(len(chunk.facts))
     return tuple(facts)
-
-
-def _extract(
-    table: PhotoTable,
-    possible: Possible,
-    options: CompareOptions,
-    work: Path,
-    workers: int | None,
-    progress: Progress,
-) -> tuple[np.ndarray, tuple[Facts, ...], float]:
-    """Features of every file, what decoding found out, and how long that took."""
-    from convscope.nets.catalog import build_net
-    from convscope.nets.weights import load_body, read_weights
-    from convscope.transfer.features import extract_features
-
-    assert possible.weights_file is not None  # noqa: S101
-    spec = photo_net_spec(options.net)
-    net = build_net(spec, len(table.classes), options.seed)
-    load_body(net, read_weights(possible.weights_file))
-    net.eval()
-    started = time.perf_counter()
-    with progress.task(f"features of {spec.name}", len(table), "photos") as advance:
-        found = extract_features(table.full_paths(), net, spec, workers=workers, advance=advance)
-    return found.vectors, tuple(found.facts), time.perf_counter() - started
 
 
 _Kept = tuple[np.ndarray, list[str], str, np.ndarray | None, float]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from convscope.comparing.ladder import RUNGS
 from convscope.comparing.result import Comparison, Score
@@ -17,6 +13,7 @@ from convscope.comparing.story import cautions, milestones, p_value, points, sto
 from convscope.data.folder import SPLITS
 from convscope.report import words
 from convscope.report.chart import Chart, Series, Tick, line_chart
+from convscope.report.rendering import style, template
 
 # CSS classes of the lines.
 _STYLES = {"fcnn": "pixels", "cnn": "plain-cnn", "cnn+standard": "cnn", "finetune": "tuned"}
@@ -32,19 +29,11 @@ def render(found: Comparison) -> str:
     ----------
     found : Comparison
     """
-    environment = Environment(
-        loader=PackageLoader("convscope.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = files("convscope.report").joinpath("report.css").read_text(encoding="utf-8")
     names = milestones(found)
     by_name = {score.rung: score for score in found.ladder}
     counts = {name: sum(found.counts[name].values()) for name in SPLITS}
-    return environment.get_template("compare.html").render(
-        style=Markup(style),
+    return template("compare.html").render(
+        style=style(),
         words=words,
         found=found,
         first=by_name[names[0]],

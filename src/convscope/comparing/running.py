@@ -33,7 +33,6 @@ from convscope.comparing.material import (
 from convscope.comparing.page import render
 from convscope.comparing.result import Comparison, best_heads, ladder_order, ladder_steps, scores
 from convscope.data.folder import files_state, scan
-from convscope.errors import ConvscopeError, InputError, InterruptedRunError
 from convscope.files import write_bytes, write_json
 from convscope.metrics import majority_baseline
 from convscope.progress import Progress
@@ -88,36 +87,17 @@ def compare(
         "photos": str(photos),
         "photos_state": files_state(table),
     }
-    with ComparisonFolder(Path(out), asked, overwrite=overwrite, resume=resume) as folder:
-        kept = f"What is done is kept in {folder.path}"
-        again = "go on with the same command and --resume."
-        if resume and not folder.resumed:
-            progress.say("nothing to resume: starting from the beginning")
-        try:
-            material, split_by = make_material(
-                table, possible, options, folder.path, workers=workers, progress=progress
-            )
-            results = _run_all(possible.rungs, material, options, folder.work, workers, progress)
-            found = _summary(
-                str(photos), possible, material, split_by, options, results, started
-            )  # fmt: skip
-            _write(folder.path, found, material, results)
-            folder.finish()
-        except KeyboardInterrupt:
-            raise InterruptedRunError(f"Stopped. {kept}: {again}") from None
-        except InterruptedRunError:
-            raise InterruptedRunError(f"Stopped. {kept}: {again}") from None
-        except InputError:
-            if not folder.resumed:
-                folder.discard()
-            raise
-        except ConvscopeError as error:
-            raise ConvscopeError(f"{error} {kept}: {again}") from error
-        except OSError as error:
-            where = f" {error.filename}" if error.filename else ""
-            raise ConvscopeError(
-                f"Writing{where} failed: {error.strerror or error}. {kept}: make room, then {again}"
-            ) from error
+    folder = ComparisonFolder(Path(out), asked, overwrite=overwrite, resume=resume)
+    if resume and not folder.resumed:
+        progress.say("nothing to resume: starting from the beginning")
+    with folder.kept():
+        material, split_by = make_material(
+            table, possible, options, folder.folder, workers=workers, progress=progress
+        )
+        results = _run_all(possible.rungs, material, options, folder.work, workers, progress)
+        found = _summary(str(photos), possible, material, split_by, options, results, started)
+        _write(folder.folder, found, material, results)
+        folder.complete()
     return found
 
 

@@ -99,7 +99,6 @@ def warp(
     *,
     fill: Fill = "reflect",
     nearest: bool = False,
-    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Move the pixels of one photo, bilinear.
 
@@ -116,12 +115,10 @@ def warp(
         them, or black.
     nearest : bool
         Take the nearest pixel instead of mixing four: for masks and labels.
-    out : numpy.ndarray, optional
-        Where to write.
     """
     flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR)
     found: np.ndarray = cv2.warpAffine(
-        photo, matrix[:2], (width, height), dst=out, flags=flags, borderMode=_BORDERS[fill]
+        photo, matrix[:2], (width, height), flags=flags, borderMode=_BORDERS[fill]
     )
     return found
 

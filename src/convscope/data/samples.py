@@ -12,9 +12,13 @@ from PIL import Image
 
 from convscope.data import affine
 from convscope.data.augment import Augmentation, augment, matrices
+from convscope.data.folder import PhotoTable
+from convscope.data.pixels import Pixels
 
 DRAWS = 8
 _QUALITY = 90
+# Photos on the sheet that shows what augmentation did.
+_SHOWN_PER_CLASS, _SHOWN = 1, 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,42 @@ def draw_samples(
         Sample(path, label, photo, of_photo)
         for path, label, photo, of_photo in zip(paths, labels, photos, changed, strict=True)
     ]
+
+
+def training_sheet(
+    table: PhotoTable,
+    pixels: Pixels,
+    policy: Augmentation | None,
+    rows: np.ndarray,
+    *,
+    seed: int,
+    draws: int = DRAWS,
+) -> np.ndarray | None:
+    """What training with this seed sees of one photo of each class; None if it changes nothing.
+
+    Parameters
+    ----------
+    table : PhotoTable
+        All files.
+    pixels : Pixels
+        Of all files.
+    policy : Augmentation or None
+    rows : numpy.ndarray
+        int: the training photos, rows of the table.
+    seed, draws : int
+
+    Returns
+    -------
+    numpy.ndarray or None
+        See :func:`sheet`.
+    """
+    usable = rows[pixels.usable[rows]]
+    shown = choose_rows(table.labels, usable.tolist(), _SHOWN_PER_CLASS, _SHOWN)
+    if policy is None or not shown:
+        return None
+    paths, labels = [table.paths[row] for row in shown], [table.labels[row] for row in shown]
+    photos = pixels.array[shown]
+    return sheet(draw_samples(photos, shown, paths, labels, policy, seed=seed, draws=draws))
 
 
 def carry_masks(

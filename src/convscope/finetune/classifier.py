@@ -15,7 +15,7 @@ from convscope.data.augment import Augmentation, augment
 from convscope.data.dataset import Dataset, make_dataset
 from convscope.data.folder import PhotoTable
 from convscope.data.pixels import Pixels
-from convscope.data.samples import choose_rows, draw_samples, sheet
+from convscope.data.samples import training_sheet
 from convscope.data.survey import DecodeSpec
 from convscope.finetune.cutting import HEAD, Cut, cut_net
 from convscope.finetune.loop import Finetuned, MapData, Scores, finetune, map_logits
@@ -29,9 +29,6 @@ from convscope.progress import Progress
 from convscope.run import PrecisionInfo, WeightsInfo
 from convscope.train.loop import quiet
 from convscope.transfer.heads.linear import LinearHead
-
-# Photos on the sheet that shows what augmentation did.
-_SHOWN_PER_CLASS, _SHOWN = 1, 10
 
 
 def fit_finetuned(
@@ -104,7 +101,9 @@ def fit_finetuned(
         maps, draws = _compute_maps(
             cut, spec, pixels, dataset, plan, policy, seed, work, state, progress
         )
-        sample_sheet = _sheet(dataset, pixels, policy, train, seed, plan.draws)
+        sample_sheet = training_sheet(
+            table, pixels, policy, dataset.rows[train], seed=seed, draws=plan.draws
+        )
     head = start_head(cut, maps, dataset.labels, (train, valid), len(table.classes))
     data = MapData(
         draws, dataset.labels[train], maps[valid], dataset.labels[valid], len(table.classes)
@@ -169,25 +168,6 @@ def _compute_maps(
             for draw in range(count)
         )  # fmt: skip
     return maps, draws or (maps[dataset.places("train")],)
-
-
-def _sheet(
-    dataset: Dataset,
-    pixels: Pixels,
-    policy: Augmentation | None,
-    train: np.ndarray,
-    seed: int,
-    draws: int,
-) -> np.ndarray | None:
-    """What this training has seen of some of its photos."""
-    table = dataset.table
-    places = choose_rows(table.labels, train.tolist(), _SHOWN_PER_CLASS, _SHOWN)
-    if policy is None or not places:
-        return None
-    paths, labels = [table.paths[i] for i in places], [table.labels[i] for i in places]
-    rows = dataset.rows[places].tolist()
-    photos = pixels.array[rows]
-    return sheet(draw_samples(photos, rows, paths, labels, policy, seed=seed, draws=draws))
 
 
 def _say(tuned: Finetuned, progress: Progress) -> None:

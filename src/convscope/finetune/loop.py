@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from convscope.calibration import calibrated_log_loss
 from convscope.data.augment import Augmentation
 from convscope.errors import InputError
 from convscope.files import write_json
 from convscope.finetune.cutting import Cut
-from convscope.finetune.maps import as_input, fused, in_lanes
+from convscope.finetune.maps import as_input, fused, over_rows
 from convscope.finetune.plan import FinetunePlan
-from convscope.finetune.step import MapBatches, StageTrainer, calibrated_log_loss
+from convscope.finetune.step import MapBatches, StageTrainer
 from convscope.progress import Progress
 from convscope.train.batches import Ahead, EpochSampler
 from convscope.train.checkpoints import BEST
@@ -213,7 +214,7 @@ def map_logits(trained: nn.Module, maps: np.ndarray) -> np.ndarray:
             logits: np.ndarray = body(as_input(maps[rows])).numpy()
             return logits
 
-    return np.concatenate(list(in_lanes(forward, np.arange(len(maps)))))
+    return np.concatenate(list(over_rows(forward, np.arange(len(maps)))))
 
 
 def evaluate(cut: Cut, maps: np.ndarray, labels: np.ndarray) -> Scores:

@@ -8,19 +8,17 @@ system may drop what is not in use.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.data.survey import available_cores
 from convscope.errors import ConvscopeError
 from convscope.nets.inference import fuse, prepare
+from convscope.transfer.lanes import in_lanes
 
 # What suits one core: large batches fall out of its cache.
 _CHUNK = 8
@@ -112,7 +110,7 @@ def keep_maps(
         _reserve(unfinished, size)
         maps = np.memmap(unfinished, np.float16, "r+", shape=shape)
         done = 0
-        for found in in_lanes(lambda chunk: part(photos(chunk)), rows):
+        for found in over_rows(lambda chunk: part(photos(chunk)), rows):
             maps[done : done + len(found)] = found
             done += len(found)
             advance(len(found))
@@ -149,31 +147,11 @@ def as_input(maps: np.ndarray) -> Tensor:
     return x.permute(0, 3, 1, 2) if x.dim() == 4 else x
 
 
-def in_lanes(
+def over_rows(
     function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray
 ) -> Iterator[np.ndarray]:
     """Apply a function to rows, a few at a time and one core each; results come in order."""
-    chunks = iter(np.array_split(rows, max(1, -(-len(rows) // _CHUNK))))
-    lanes = 1 if torch.cuda.is_available() else available_cores()
-    waiting: deque[Future[np.ndarray]] = deque()
-    pool = ThreadPoolExecutor(lanes, thread_name_prefix="lane")
-    with _one_core_per_call():
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(function, chunk))
-                if len(waiting) > 2 * lanes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_core_per_call() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    chunks = np.array_split(rows, max(1, -(-len(rows) // _CHUNK)))
+    with closing(in_lanes(function, chunks)) as done:
+        for _, found in done:
+            yield found

@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from convscope.errors import InputError
 from convscope.finetune.cutting import Cut
-from convscope.finetune.maps import as_input, fused, in_lanes
+from convscope.finetune.maps import as_input, fused, over_rows
 from convscope.transfer.heads.linear import LinearHead, fit_linear_head
 from convscope.transfer.staged import as_vectors
 
@@ -32,7 +32,7 @@ def head_vectors(cut: Cut, maps: np.ndarray) -> np.ndarray:
             vectors: np.ndarray = as_vectors(body(as_input(maps[rows]))).numpy()
             return vectors
 
-    return np.concatenate(list(in_lanes(forward, np.arange(len(maps)))))
+    return np.concatenate(list(over_rows(forward, np.arange(len(maps)))))
 
 
 def start_head(
@@ -103,7 +103,7 @@ def _least_output(cut: Cut, last: nn.Conv2d, maps: np.ndarray) -> float:
             output: Tensor = last(body(as_input(maps[rows])))
             return output.amin().reshape(1).numpy()
 
-    return float(min(part.min() for part in in_lanes(forward, np.arange(len(maps)))))
+    return float(min(part.min() for part in over_rows(forward, np.arange(len(maps)))))
 
 
 def _as_far_as_head(cut: Cut) -> nn.Module:

@@ -13,13 +13,14 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from convscope.calibration import fit_temperature, probabilities
+from convscope.calibration import calibrated_log_loss
 from convscope.data.augment import Augmentation
 from convscope.finetune.cutting import HEAD, Cut
 from convscope.finetune.maps import as_input
 from convscope.finetune.plan import FinetunePlan
-from convscope.train.batches import Batch, EpochRows
+from convscope.train.batches import Batch, EpochRows, seed_batch
 from convscope.train.mixing import Mixed, mix
+from convscope.train.step import decay_groups
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -100,8 +101,7 @@ class StageTrainer(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout depends on seed, epoch and batch alone: resumed training equals unbroken."""
-        drawn = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx])
-        torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
+        seed_batch(self.seed, self.current_epoch, batch_idx)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of a batch."""
@@ -151,25 +151,6 @@ class StageTrainer(pl.LightningModule):
         return torch.optim.AdamW(parameter_groups(self.net, self.groups, self.plan))
 
 
-def calibrated_log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Log loss after division by the best temperature, as every run's probabilities are made.
-
-    How sure the logits sound, which training overdoes, is so no reason against an epoch.
-
-    Parameters
-    ----------
-    logits : numpy.ndarray
-        float32 ``(n, classes)``.
-    labels : numpy.ndarray
-        int64 ``(n,)``.
-    """
-    if not np.isfinite(logits).all():
-        return float("inf")
-    shares = probabilities(logits, fit_temperature(logits, labels))
-    of_label = shares[np.arange(len(labels)), labels].astype(np.float64)
-    return float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean())
-
-
 def parameter_groups(
     net: nn.Module, groups: dict[str, tuple[str, ...]], plan: FinetunePlan
 ) -> list[dict[str, Any]]:
@@ -194,11 +175,7 @@ def parameter_groups(
     for stage in reversed(groups):
         of_stage = [parameters[name] for name in groups[stage]]
         common = {"lr": rates[stage], "peak": rates[stage], "stage": stage}
-        parts = (
-            ([p for p in of_stage if p.ndim > 1], plan.weight_decay),
-            ([p for p in of_stage if p.ndim <= 1], 0.0),
-        )
-        found += [{"params": part, "weight_decay": d, **common} for part, d in parts if part]
+        found += [{**group, **common} for group in decay_groups(of_stage, plan.weight_decay)]
     return found
 
 

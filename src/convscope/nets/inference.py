@@ -174,47 +174,11 @@ def _bypass(node: fx.Node, by: fx.Node) -> None:
     node.graph.erase_node(node)
 
 
-class _Cast(nn.Module):
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.to(self.dtype)
-
-
 def fused_stages(
     stages: Iterable[nn.Module], dtype: torch.dtype = torch.float32
 ) -> list[nn.Module]:
     """Each stage re-written for evaluation, see :func:`fuse`."""
     return [fuse(stage, dtype) for stage in stages]
-
-
-def join_stages(exact: Sequence[nn.Module], fast: Sequence[nn.Module]) -> nn.Sequential:
-    """Float32 stages, then bfloat16 stages; float32 in and out."""
-    if not fast:
-        return nn.Sequential(*exact)
-    return nn.Sequential(*exact, _Cast(torch.bfloat16), *fast, _Cast(torch.float32))
-
-
-def inference_body(stages: nn.Sequential, *, float32_stages: int | None) -> nn.Sequential:
-    """The convolutional part of a network, re-written for evaluation.
-
-    Parameters
-    ----------
-    stages : nn.Sequential
-        Traceable modules, in evaluation mode.
-    float32_stages : int or None
-        How many leading stages compute in float32, the others in bfloat16; None for all.
-
-    Returns
-    -------
-    nn.Sequential
-        ``(n, 3, h, w)`` float32, channels last, to float32 feature maps.
-    """
-    every = list(stages)
-    kept = len(every) if float32_stages is None else float32_stages
-    return join_stages(fused_stages(every[:kept]), fused_stages(every[kept:], torch.bfloat16))
 
 
 def prepare(photos: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

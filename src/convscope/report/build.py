@@ -8,11 +8,9 @@ import os
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from convscope.errors import ConvscopeError
@@ -25,6 +23,7 @@ from convscope.report.gallery import Gallery, choose_photos
 from convscope.report.headline import SPLIT_WORDS, headline
 from convscope.report.photos import embed, mixing, sheet_uri
 from convscope.report.problems import problems
+from convscope.report.rendering import style, template, text
 from convscope.run import Run, RunInfo
 
 
@@ -77,17 +76,10 @@ def render(run: Run, photos_root: Path) -> str:
     gallery = choose_photos(predictions, info.classes)
     large = frozenset(shot.row for shot in gallery.mistakes)
     copies = embed(photos_root, ((shot.row, shot.path) for shot in gallery.shots), large)
-    script = _text("report.js")
-    environment = Environment(
-        loader=PackageLoader("convscope.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html").render(
+    script = text("report.js")
+    return template("template.html").render(
         info=info,
-        style=Markup(_text("report.css")),
+        style=style(),
         script=Markup(script),
         script_hash=_hash(script),
         top=headline(info, scores),
@@ -150,10 +142,6 @@ def _shade_words() -> tuple[str, ...]:
 def _run_name(path: Path) -> str:
     # While a fit goes on, its folder is called RUN.partial.
     return path.resolve().name.removesuffix(".partial")
-
-
-def _text(name: str) -> str:
-    return files("convscope.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(script: str) -> str:

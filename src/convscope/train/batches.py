@@ -25,6 +25,12 @@ def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, _ORDER, epoch]).permutation(rows)
 
 
+def seed_batch(seed: int, epoch: int, batch: int) -> None:
+    """PyTorch draws the same, dropout for one, in this batch of this epoch, whatever was before."""
+    drawn = np.random.SeedSequence([seed, epoch, batch])
+    torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
+
+
 class EpochSampler(Sampler[EpochRows]):
     """The rows of each batch of an epoch.
 

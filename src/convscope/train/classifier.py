@@ -14,7 +14,7 @@ from convscope.data.checks import require_classes
 from convscope.data.dataset import Dataset, class_numbers, is_split, make_dataset
 from convscope.data.folder import SPLITS, PhotoTable
 from convscope.data.pixels import Pixels
-from convscope.data.samples import choose_rows, draw_samples, sheet
+from convscope.data.samples import training_sheet
 from convscope.data.survey import CHUNK, DecodeSpec, Facts
 from convscope.fitted import Fitted
 from convscope.nets.catalog import NetSpec, build_net
@@ -26,8 +26,6 @@ from convscope.train.loop import TrainData, quiet, train_network
 from convscope.train.step import TrainPlan
 
 _EVALUATION_BATCH = 256
-# Photos on the sheet that shows what augmentation did.
-_SHOWN_PER_CLASS, _SHOWN = 1, 10
 PRECISION = PrecisionInfo(mode="fast", dtype="float32", float32_stages=0, cosine=None)
 
 
@@ -96,7 +94,7 @@ def fit_network(
         )  # fmt: skip
         dataset = dataset or make_dataset(table, pixels.facts(), seed, progress)
         forward = network_logits(net, spec.mean, spec.std)
-        sample_sheet = _sheet(table, pixels, policy, train, seed)
+        sample_sheet = training_sheet(table, pixels, policy, train, seed=seed)
         parts = np.array_split(dataset.rows, -(-len(dataset.rows) // _EVALUATION_BATCH))
         logits = np.concatenate([forward(pixels.array[rows]) for rows in parts])
     return Fitted(
@@ -109,22 +107,6 @@ def fit_network(
         training={**asdict(plan), "max_epochs": plan.epochs, **asdict(trained)},
         sheet=sample_sheet,
     )
-
-
-def _sheet(
-    table: PhotoTable,
-    pixels: Pixels,
-    policy: Augmentation | None,
-    train: np.ndarray,
-    seed: int,
-) -> np.ndarray | None:
-    """What this training has seen of some of its photos."""
-    usable = train[pixels.usable[train]]
-    rows = choose_rows(table.labels, usable.tolist(), _SHOWN_PER_CLASS, _SHOWN)
-    if policy is None or not rows:
-        return None
-    paths, labels = [table.paths[row] for row in rows], [table.labels[row] for row in rows]
-    return sheet(draw_samples(pixels.array[rows], rows, paths, labels, policy, seed=seed))
 
 
 def _given_rows(table: PhotoTable) -> dict[str, np.ndarray]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from convscope.data.augment import Augmentation
 from convscope.nets.inference import prepare
-from convscope.train.batches import Batch
+from convscope.train.batches import Batch, seed_batch
 from convscope.train.mixing import Mixed, mix
 
 _WARM_UP_EPOCHS = 2
@@ -101,8 +101,7 @@ class PhotoClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout depends on seed, epoch and batch alone: resumed training equals unbroken."""
-        drawn = np.random.SeedSequence([self.seed, self.current_epoch, batch_idx])
-        torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0]))
+        seed_batch(self.seed, self.current_epoch, batch_idx)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         """Loss of a batch; no step where unreadable photos left fewer than batch norm needs."""
@@ -135,15 +134,20 @@ class PhotoClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; weight decay for weight matrices and kernels only."""
-        decayed = [p for p in self.net.parameters() if p.ndim > 1]
-        others = [p for p in self.net.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": self.plan.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        groups = decay_groups(self.net.parameters(), self.plan.weight_decay)
         return torch.optim.AdamW(groups, lr=self.plan.learning_rate)
 
     def _log(self, split: str, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
         values = {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(labels))
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """What AdamW takes: weight decay for weight matrices and kernels, none for the others."""
+    every = list(parameters)
+    parts = (
+        ([p for p in every if p.ndim > 1], weight_decay),
+        ([p for p in every if p.ndim <= 1], 0.0),
+    )
+    return [{"params": part, "weight_decay": decay} for part, decay in parts if part]

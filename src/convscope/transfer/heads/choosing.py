@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 from torch import nn
 
-from convscope.calibration import fit_temperature
+from convscope.calibration import fit_temperature, log_losses
 from convscope.errors import InputError, unknown_name
 from convscope.progress import Progress
 from convscope.transfer.heads import forest, linear, neighbours, network, svm
@@ -114,7 +113,7 @@ class FittedHead:
     @cached_property
     def losses(self) -> np.ndarray:
         """Log loss of each held-out photo after temperature scaling, float64 ``(m,)``."""
-        return _losses(self.held_out_logits, self.held_out_labels, self.temperature)
+        return log_losses(self.held_out_logits, self.held_out_labels, self.temperature)
 
     @property
     def log_loss(self) -> float | None:
@@ -282,7 +281,7 @@ def _fit(kind: str, plan: Plan, seed: int, progress: Progress) -> FittedHead:
         for tried, heads in _search(how, plan, seed):
             of_these = _in_order(plan, [head.held_logits for head in heads])
             temperature = 1.0 if how.likelihood else fit_temperature(of_these, labels)
-            loss = float(_losses(of_these, labels, temperature).mean())
+            loss = float(log_losses(of_these, labels, temperature).mean())
             accuracy = _accuracy(of_these, labels)
             candidates.append({"settings": tried, "log_loss": loss, "accuracy": accuracy})
             advance(1)
@@ -335,12 +334,6 @@ def _in_order(plan: Plan, values: Sequence[np.ndarray]) -> np.ndarray:
         return np.zeros(0, np.int64)
     order = np.argsort(np.concatenate(plan.rows), kind="stable")
     return np.concatenate(values)[order]
-
-
-def _losses(logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
-    exact = np.asarray(logits, np.float64) / temperature
-    losses: np.ndarray = -log_softmax(exact, axis=1)[np.arange(len(labels)), labels]
-    return losses
 
 
 def _accuracy(logits: np.ndarray, labels: np.ndarray) -> float | None:

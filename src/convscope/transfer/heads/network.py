@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 
 from convscope.transfer.heads.modules import fully_connected
 from convscope.transfer.heads.parts import Part, Settings, State, Trained, fold_numbers
+from convscope.transfer.lanes import one_core_per_call
 
 # The founding network's three layers of 400, 500 and 200 units, and parts of it.
 GRID: tuple[Settings, ...] = (
@@ -50,7 +50,8 @@ def network_path(part: Part, grid: Sequence[Settings], seed: int) -> Iterator[Tr
     watched = torch.from_numpy(fold_numbers(part.labels, None, seed) == 0)
     for settings in grid:
         # No yield inside: the caller's random numbers are put back before the caller goes on.
-        with _one_thread(), torch.random.fork_rng(devices=[]):
+        # So small a network waits for threads longer than it computes.
+        with one_core_per_call(), torch.random.fork_rng(devices=[]):
             epochs = EPOCHS
             if watched.any():
                 net = _start(part, settings, seed)
@@ -93,17 +94,6 @@ def _best_epoch(
         elif epoch - best_epoch >= PATIENCE:
             break
     return best_epoch
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A network this small waits for threads longer than it computes; and sums keep their order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _one_epoch(

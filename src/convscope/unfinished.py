@@ -1,0 +1,229 @@
+"""A folder of results in the making: whole or not there at all, kept for resuming."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from convscope.errors import ConvscopeError, InputError, InterruptedRunError
+from convscope.files import write_json
+
+_ASKED = "asked.json"
+
+
+class UnfinishedFolder:
+    """Everything goes into ``OUT.partial``, which gets its name when it is complete.
+
+    Held against others as long as it is open.
+
+    Parameters
+    ----------
+    out : Path
+        Where the finished folder will lie.
+    asked : dict
+        What was asked, JSON values: only the same can be resumed.
+    work : str
+        What makes it, a noun: "fit".
+    result : str
+        What it is when it is finished, a noun: "run".
+    marks : str
+        The file by which a finished one is known: nothing else is ever overwritten.
+    overwrite : bool
+        Replace what lies at ``out`` (once the new one is complete), and drop what was interrupted
+        there.
+    resume : bool
+        Go on with what was interrupted; from the start if there is nothing.
+
+    Attributes
+    ----------
+    out, folder : Path
+        Where it will lie, and where it lies until then.
+    work : Path
+        For what only resuming needs; gone when it is finished.
+    resumed : bool
+        Whether there is earlier work.
+
+    Raises
+    ------
+    InputError
+        ``out`` exists, or something interrupted lies there: without ``resume``, or asked for
+        something else.
+    ConvscopeError
+        The folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        asked: dict[str, Any],
+        *,
+        work: str,
+        result: str,
+        marks: str,
+        overwrite: bool,
+        resume: bool,
+    ) -> None:
+        if out.name in ("", ".."):
+            raise InputError(
+                f"--out {out} is no name for a folder. Give one, such as --out my-{result}."
+            )
+        self.out = out
+        self.folder = out.with_name(out.name + ".partial")
+        self.work = self.folder / "work"
+        self.overwrite = overwrite
+        self._name, self._result, self._marks = work, result, marks
+        self._lock = FileLock(self.work / "lock")
+        try:
+            self._require_free()
+            self.resumed = self._open(asked, resume)
+        except OSError as error:
+            raise ConvscopeError(
+                f"{self.folder} cannot be written: {error.strerror}. Choose another --out."
+            ) from None
+
+    def _require_free(self) -> None:
+        if not (self.out.exists() or self.out.is_symlink()):
+            return
+        if not self.overwrite:
+            hint = ", or add --overwrite" if self._is_ours() else ""
+            raise InputError(f"{self.out} exists already. Choose another --out{hint}.")
+        if not self._is_ours():
+            raise InputError(
+                f"{self.out} exists and is no {self._result} of convscope: it is not overwritten. "
+                "Choose another --out."
+            )
+
+    def _is_ours(self) -> bool:
+        if self.out.is_symlink() or not self.out.is_dir():
+            return False
+        return (self.out / self._marks).is_file() or not any(self.out.iterdir())
+
+    def _open(self, asked: dict[str, Any], resume: bool) -> bool:
+        """Make the partial folder; whether it holds earlier work."""
+        if self.folder.exists():
+            if self.work.exists() and (resume or self.overwrite):
+                self._take()
+            if resume:
+                self._require_same(asked)
+                return True
+            if not self.overwrite:
+                raise InputError(
+                    f"{self.folder} is there: a {self._name} was interrupted, or is going on at "
+                    "this moment. Add --resume to go on with it, or --overwrite to start afresh."
+                )
+            self.close()
+            shutil.rmtree(self.folder)
+        self.work.mkdir(parents=True)
+        self._take()
+        try:
+            write_json(self.work / _ASKED, asked)
+        except BaseException:
+            self.discard()
+            raise
+        return False
+
+    def _take(self) -> None:
+        """Hold the folder against others, as long as this one lasts."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"Another {self._name} is writing {self.folder} at this moment. Wait for it, or "
+                "choose another --out."
+            ) from None
+
+    def _require_same(self, asked: dict[str, Any]) -> None:
+        try:
+            before = json.loads((self.work / _ASKED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if not isinstance(before, dict):
+            self.close()
+            raise InputError(
+                f"{self.folder} is no interrupted {self._name}. Remove it, or choose another --out."
+            )
+        # As JSON would give it back: a tuple becomes a list.
+        now = json.loads(json.dumps(asked))
+        other = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if not other:
+            return
+        self.close()
+        if other == ["photos_state"]:
+            raise InputError(
+                f"The photos have changed since the {self._name} at {self.folder} was interrupted. "
+                "Add --overwrite without --resume to start afresh."
+            )
+        changes = ", ".join(
+            f"{name} was {before.get(name)!r}" for name in other if name != "photos_state"
+        )
+        raise InputError(
+            f"The interrupted {self._name} at {self.folder} was asked for something else: "
+            f"{changes}. Ask for the same, or add --overwrite without --resume to start afresh."
+        )
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What fails in here says what is kept, and how to go on with it.
+
+        Raises
+        ------
+        InputError
+            As it was raised; nothing is left behind, but for what an earlier try has done: that is
+            not thrown away for what is wrong now.
+        ConvscopeError
+            Everything else that fails, Ctrl-C too.
+        """
+        kept = f"What is done is kept in {self.folder}"
+        again = "go on with the same command and --resume."
+        try:
+            yield
+        except (KeyboardInterrupt, InterruptedRunError):
+            raise InterruptedRunError(f"Stopped. {kept}: {again}") from None
+        except InputError:
+            if not self.resumed:
+                self.discard()
+            raise
+        except ConvscopeError as error:
+            raise ConvscopeError(f"{error} {kept}: {again}") from error
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            raise ConvscopeError(
+                f"Writing{where} failed: {error.strerror or error}. {kept}: make room, then {again}"
+            ) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._lock.release()
+
+    def complete(self) -> None:
+        """Give the folder its name and drop the working files."""
+        self.close()
+        # What a process that was killed was writing just then.
+        for unfinished in [*self.folder.glob(".*"), *self.folder.glob("log/.*")]:
+            unfinished.unlink()
+        old = self.out.with_name(f".{self.out.name}.old-{os.getpid()}")
+        replaces = self.overwrite and self.out.exists()
+        if replaces:
+            self.out.rename(old)
+        try:
+            self.folder.rename(self.out)
+        except BaseException:
+            if replaces:
+                old.rename(self.out)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.out / self.work.name, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove everything that was written."""
+        self.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
