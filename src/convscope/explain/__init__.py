@@ -1,0 +1,1 @@
+"""What does a network look at: maps of what an answer rests on, for any network."""
