@@ -36,6 +36,7 @@ from convscope.finetune.step import (
 from convscope.fitted import Fitted
 from convscope.nets.catalog import NETS, NetSpec, build_net
 from convscope.progress import Progress
+from convscope.report import curves as page
 from convscope.train import loop as train_loop
 from convscope.train.checkpoints import Checkpoints
 from convscope.transfer.heads.linear import fit_linear_head
@@ -387,7 +388,7 @@ def test_the_finder_leaves_all_as_it_was_and_finds_a_sane_rate() -> None:
     assert_same(net, toy()[0])
     assert not any(module.training for module in cut.trained.modules())
     assert all(p.grad is None for p in cut.trained.parameters())
-    assert 1e-3 < found.suggestion < 1.0
+    assert 1e-2 < found.suggestion < 10.0
     assert len(found.rates) == len(found.losses) < 80
     assert min(found.losses) < 0.9 * found.losses[0]
     assert found == find_learning_rate(cut, data, PLAN, seed=0, steps=80, high=1e3)
@@ -397,9 +398,12 @@ def test_the_finder_leaves_all_as_it_was_and_finds_a_sane_rate() -> None:
     assert found.to_dict()["suggestion"] == found.suggestion
 
 
-def test_a_tenth_of_the_rate_of_least_loss() -> None:
-    np.testing.assert_allclose(suggest([1e-3, 1e-2, 1e-1], [3.0, 2.0, 9.0]), 1e-3)
-    assert suggest([1e-3, 1e-2], [1.0, 2.0]) == 1e-3
+def test_the_rate_of_least_loss_but_for_the_first_steps() -> None:
+    rates = np.geomspace(1e-4, 1, 41)
+    losses = 1 + np.abs(np.arange(41) - 25.0)
+    losses[3] = 0.5  # an average of four batches
+    assert suggest(rates, losses.tolist()) == rates[25]
+    assert suggest([1e-3, 1e-2], [1.0, 2.0]) == 1e-2  # it broke down at once
 
 
 def test_a_range_that_is_none() -> None:
@@ -491,14 +495,14 @@ def test_a_last_layer_of_another_kind() -> None:
 
 
 def fit_whole(where: Path, *, resume: bool = False, said: Progress | None = None,
-              **changes: Any) -> Fitted:  # fmt: skip
+              find_rate: bool = False, **changes: Any) -> Fitted:  # fmt: skip
     spec: NetSpec = NETS["mobilenet_v2"]
     plan = FinetunePlan(LAST_TWO, draws=2, epochs=3, batch_size=8)
     where.mkdir(parents=True, exist_ok=True)
     return fit_finetuned(
         scan(photos()), spec, weights_file(), replace(plan, **changes), POLICIES["standard"],
         mode="exact", seed=0, work=where, epochs_file=where / "epochs.csv", resume=resume,
-        workers=0, progress=said or Progress(),
+        workers=0, progress=said or Progress(), find_rate=find_rate,
     )  # fmt: skip
 
 
@@ -506,6 +510,22 @@ def fit_whole(where: Path, *, resume: bool = False, said: Progress | None = None
 def whole() -> tuple[Path, Fitted, list[str]]:
     where, said = folder() / "finetune-whole", Heard()
     return where, fit_whole(where, said=said), said.lines
+
+
+def test_the_rate_is_found_before_training(tmp_path: Path) -> None:
+    said = Heard()
+    training = fit_whole(tmp_path, said=said, find_rate=True, epochs=1, patience=1).training
+    found = training["rate_search"]
+    assert training["learning_rate"] == found["suggestion"] in found["rates"]
+    assert training["learning_rates"]["head"] == found["suggestion"]
+    assert any(f"learning rate {found['suggestion']:.2g}, found" in line for line in said.lines)
+    assert whole()[1].training["rate_search"] is None
+    # The page draws it, and nothing where a file was changed by hand.
+    epoch = page.Epoch(1, 1.0, 0.5, 1.0, 0.5, 0.1)
+    charts = page.curves([epoch], training).charts
+    assert [chart.title for chart in charts][-1].startswith("Training loss while the learning rate")
+    assert len(page.curves([epoch], {"rate_search": {**found, "rates": [0.0]}}).charts) == 2
+    assert len(page.curves([epoch], {"rate_search": None}).charts) == 2
 
 
 def test_the_whole_strategy() -> None:

@@ -469,6 +469,8 @@ def test_options_that_do_not_exist(asked: dict[str, Any], said: str) -> None:
         ({"net": "tcn_plain"}, "Net tcn_plain takes time series, no photos."),
         ({"strategy": "finetune", "net": "highway_cnn"}, "highway_cnn has no features to transfer"),
         ({"strategy": "features", "train_stages": 2}, "--train-stages has no meaning"),
+        ({"strategy": "features", "learning_rate": 0.1}, "--learning-rate has no meaning"),
+        ({"strategy": "cnn", "learning_rate": "find"}, "--learning-rate has no meaning here"),
         ({"strategy": "cnn", "head": "forest"}, "--head has no meaning here"),
         ({"weights": "none", "layers": ("conv2",)}, "--layer has no meaning here"),
         ({"strategy": "fcnn", "net": "small_cnn"}, "does not go with net small_cnn. Use: fcnn"),

@@ -140,12 +140,17 @@ def test_linear_svm_is_scikit_learns(classes: int) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 def test_rbf_svm_is_scikit_learns(classes: int) -> None:
     on = part(classes)
-    x, held = standardised(on)
+    assert (on.features < 0).any()  # the root keeps the sign
+    roots = Part(
+        np.sign(on.features) * np.sqrt(np.abs(on.features)), on.labels,
+        np.sign(on.held) * np.sqrt(np.abs(on.held)), on.held_labels, classes,
+    )  # fmt: skip
+    x, held = standardised(roots)
     settings = {"C": 3.0, "gamma_times_features": 0.3}
     module, ours = only(svm.rbf_path, on, settings, "rbf_svm")
     theirs = OneVsRestClassifier(SVC(C=3, gamma=0.3 / WIDTH)).fit(x, on.labels)
     np.testing.assert_allclose(ours, decisions(theirs.decision_function(held)), atol=5e-3)
-    kernel, kernel_held = (np.exp(-0.3 / WIDTH * squared) for squared in on.squared)
+    kernel, kernel_held = (np.exp(-0.3 / WIDTH * squared) for squared in roots.squared)
     theirs = OneVsRestClassifier(SVC(C=3, kernel="precomputed")).fit(kernel, on.labels)
     same = decisions(theirs.decision_function(kernel_held))
     np.testing.assert_allclose(ours, same, atol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convscope.data.split import SHARES, assign, split_photos
+from convscope.data.split import SHARES, assign, inseparable, split_photos
 from photos import table
 
 
@@ -113,7 +113,7 @@ def test_copies_and_groups_never_part(number: int) -> None:
     copies = rng.random(count) < 0.3
     near[copies] = rng.integers(0, 20, copies.sum())
     given_groups = table(labels, groups=groups)
-    done, words = split_photos(given_groups, near, 0)
+    done, words = split_photos(given_groups, inseparable(given_groups, near), 0)
     assert crossing(groups, done.splits) == []
     assert crossing(near.tolist(), done.splits) == []
     assert count < 60 or len(set(done.splits or ())) == 3
@@ -129,7 +129,8 @@ def test_a_chain_of_group_and_copy_stays_together() -> None:
     near = np.arange(40)
     near[1], near[3] = near[0], near[2]
     for seed in range(20):
-        done, _ = split_photos(table(labels, groups=groups), near, seed)
+        given = table(labels, groups=groups)
+        done, _ = split_photos(given, inseparable(given, near), seed)
         assert done.splits is not None
         assert len(set(done.splits[:4])) == 1
     assert done.counts() == {"train": {"a": 28}, "valid": {"a": 6}, "test": {"a": 6}}

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torch import nn
 
+from convscope.data.dataset import Dataset
+from convscope.data.folder import PhotoTable
 from convscope.nets.catalog import NETS, RGB
 from convscope.nets.stages import Stage
+from convscope.progress import Progress
+from convscope.run import PrecisionInfo, WeightsInfo
+from convscope.transfer.classifier import Pushed
+from convscope.transfer.features import Features
 from convscope.transfer.heads import HEADS, FittedHead
 from convscope.transfer.strategy import (
     LEAST_ERRORS,
@@ -136,3 +145,27 @@ def test_evidence_by_hand() -> None:
     assert early.behind_top > 3 * early.error > 0
     right = heads["early"].held_out_logits.argmax(1) == labels
     assert early.accuracy == pytest.approx(right.mean())
+
+
+def test_copies_of_a_photo_stay_together_in_folds() -> None:
+    """The labels are chance, but each photo has a copy: whoever parts them names nearly all."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.integers(0, 2, 60), 2)
+    vectors = np.repeat(rng.normal(size=(60, 40)), 2, axis=0).astype(np.float32)
+    splits = tuple("train" if row < 100 else "valid" for row in range(120))
+    table = PhotoTable(
+        root=Path(), paths=tuple(map(str, range(120))), labels=tuple("ab"[n] for n in labels),
+        splits=splits, groups=None, layout="table", ignored=(),
+    )  # fmt: skip
+    precision = PrecisionInfo(mode="exact", dtype="float32", float32_stages=0, cosine=None)
+    features = Features(vectors, (), precision, {"top": slice(0, 40)})
+
+    def accuracy(units: np.ndarray) -> float:
+        data = Dataset(table, np.arange(120), labels, units, "as given", (), ())
+        pushed = Pushed(nn.Identity(), features, data, WeightsInfo(source="", sha256=""), 0)
+        head = pushed.fit(("neighbours",), ("top",), Progress())[0]
+        assert "cross-validation" in head.chosen_on
+        return head.accuracy or 0.0
+
+    assert accuracy(np.arange(120)) > 0.8
+    assert accuracy(np.arange(120) // 2) < 0.65

@@ -42,6 +42,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Stages whose features the classifier gets.
     train_stages : int, optional
         How many of the last stages are trained further.
+    learning_rate : float or str, optional
+        Peak for the stages that are trained further; ``find`` measures it first.
     augment : str, optional
         A name of :data:`~convscope.data.augment.POLICIES`.
     epochs : int, optional
@@ -78,6 +80,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head: str | None = None,
         layers: Sequence[str] | None = None,
         train_stages: int | None = None,
+        learning_rate: float | str | None = None,
         augment: str | None = None,
         epochs: int | None = None,
         precision: str = "fast",
@@ -91,6 +94,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.head = head
         self.layers = layers
         self.train_stages = train_stages
+        self.learning_rate = learning_rate
         self.augment = augment
         self.epochs = epochs
         self.precision = precision
@@ -122,6 +126,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "head": self.head,
                 "layers": None if self.layers is None else tuple(self.layers),
                 "train_stages": self.train_stages,
+                "learning_rate": self.learning_rate,
                 "augment": self.augment,
                 "epochs": self.epochs,
                 "precision": self.precision,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from convscope.errors import InputError, unknown_name
 
@@ -38,7 +39,23 @@ class FitOptions(BaseModel):
     train_stages: int | None = Field(
         None, ge=1, description="how many of the last stages are trained further"
     )
+    learning_rate: float | Literal["find"] | None = Field(
+        None, description="peak, of the stages that are trained further; find measures it"
+    )
     seed: int = Field(0, ge=0, lt=2**31)
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _rate(cls, value: Any) -> Any:
+        if value is None or value == "find":
+            return value
+        try:
+            rate = float(value)
+        except (TypeError, ValueError):
+            rate = 0.0
+        if not 0 < rate < math.inf:
+            raise ValueError("expected 'find', or a number above 0")
+        return rate
 
 
 def fit_options(asked: dict[str, Any]) -> FitOptions:
@@ -48,18 +65,25 @@ def fit_options(asked: dict[str, Any]) -> FitOptions:
     Traceback (most recent call last):
     convscope.errors.InputError: epochs: input should be greater than or equal to 1. Received: 0.
     """
-    strategy = asked.get("strategy", "auto")
+    strategy, head = asked.get("strategy", "auto"), asked.get("head")
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", str(strategy), STRATEGIES)
+    if head is not None and head not in get_args(Head):
+        raise unknown_name("head", str(head), get_args(Head))
     try:
         return FitOptions(**asked)
     except ValidationError as error:
         faults = [
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'][0].lower()}{fault['msg'][1:]}. "
+            f"{'.'.join(map(str, fault['loc']))}: {_said(fault['msg'])}. "
             f"Received: {fault['input']!r}."
             for fault in error.errors()
         ]
         raise InputError(" ".join(faults)) from None
+
+
+def _said(message: str) -> str:
+    plain = message.removeprefix("Value error, ")
+    return plain[0].lower() + plain[1:]
 
 
 def input_shape(text: str) -> tuple[int, ...]:

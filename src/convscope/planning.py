@@ -95,6 +95,7 @@ def _refuse_transfer_options(options: FitOptions, why: str) -> None:
         "--head": options.head,
         "--layer": options.layers,
         "--train-stages": options.train_stages,
+        "--learning-rate": options.learning_rate,
     }
     for name in (name for name, value in asked.items() if value is not None):
         raise InputError(f"{name} has no meaning here: {why}. Leave it out.")
@@ -117,9 +118,13 @@ def _weights_for_transfer(options: FitOptions, spec: NetSpec, progress: Progress
             )
         if options.epochs is not None:
             raise InputError("--epochs has no meaning with --strategy features. Leave it out.")
-        if options.train_stages is not None:
+        trained = {
+            "--train-stages": options.train_stages,
+            "--learning-rate": options.learning_rate,
+        }
+        for name in (name for name, value in trained.items() if value is not None):
             raise InputError(
-                "--train-stages has no meaning with --strategy features. Choose --strategy "
+                f"{name} has no meaning with --strategy features. Choose --strategy "
                 "finetune, or leave it out."
             )
     file = find_weights(options.weights, spec, progress=progress)

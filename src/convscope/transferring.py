@@ -63,7 +63,11 @@ def fit_transfer(
         fit_on_features(pushed, decided.stages, decided.heads, progress), plan=decided.to_dict()
     )
     if not decided.trained_stages:
-        asked = {"--epochs": options.epochs, "--augment": options.augment}
+        asked = {
+            "--epochs": options.epochs,
+            "--augment": options.augment,
+            "--learning-rate": options.learning_rate,
+        }
         for name in (name for name, value in asked.items() if value not in (None, "none")):
             progress.say(f"{name} has no effect: no stage is trained further")
         return fitted
@@ -75,11 +79,14 @@ def fit_transfer(
     how = FinetunePlan(trained_stages=decided.trained_stages)
     if options.epochs is not None:
         how = replace(how, epochs=options.epochs)
+    find_rate = options.learning_rate == "find"
+    if isinstance(options.learning_rate, float):
+        how = replace(how, learning_rate=options.learning_rate)
     assert plan.weights_file is not None  # noqa: S101
     tuned = fit_finetuned(
         table, plan.spec, plan.weights_file, how, plan.policy, mode=options.precision,
         seed=options.seed, work=work, epochs_file=epochs_file, resume=resume, workers=workers,
-        progress=progress,
+        progress=progress, find_rate=find_rate,
     )  # fmt: skip
     return _better(fitted, tuned, decided, forced=options.strategy == "finetune")
 
@@ -117,7 +124,7 @@ def _decide(
     evidence = measure(heads, widths, data.labels[data.places("train")])
     overrules = Overrules(
         stages=options.layers,
-        heads=None if options.head is None else _heads(options.head),
+        heads=_asked_heads(options),
         finetune=True if options.strategy == "finetune" else None,
         trained_stages=options.train_stages,
     )
@@ -170,6 +177,13 @@ def _valid_loss(fitted: Fitted) -> float:
 def _valid_accuracy(fitted: Fitted) -> float:
     valid = fitted.dataset.places("valid")
     return float((fitted.logits[valid].argmax(axis=1) == fitted.dataset.labels[valid]).mean())
+
+
+def _asked_heads(options: FitOptions) -> tuple[str, ...] | None:
+    if options.head is not None:
+        return _heads(options.head)
+    # Where fine-tuning was asked for, the classifier on features is only there to compare with.
+    return ("logistic",) if options.strategy == "finetune" else None
 
 
 def _heads(head: str) -> tuple[str, ...]:

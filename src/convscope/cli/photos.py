@@ -82,7 +82,7 @@ def fit(
         str | None,
         typer.Option(
             help="Classifier on features: logistic, linear_svm, rbf_svm, forest, neighbours, fcnn; "
-            "best tries all. Default best for auto and finetune, logistic for features.",
+            "best tries all. Default best for auto, logistic for features and finetune.",
             show_default=False,
         ),
     ] = None,
@@ -98,6 +98,14 @@ def fit(
         int | None,
         typer.Option(
             help="How many of the last stages are trained further; default as auto decides.",
+            show_default=False,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        str | None,
+        typer.Option(
+            help="Peak for the stages that are trained further; find measures it first. Default "
+            "0.002.",
             show_default=False,
         ),
     ] = None,
@@ -135,6 +143,7 @@ def fit(
             "head": head,
             "layers": tuple(layer) if layer else None,
             "train_stages": train_stages,
+            "learning_rate": learning_rate,
             "seed": seed,
         }
     )

@@ -10,7 +10,7 @@ import numpy as np
 from convscope.data.checks import CheckReport, Finding, find_problems, require_classes
 from convscope.data.duplicates import same_photo_groups
 from convscope.data.folder import SPLITS, PhotoTable
-from convscope.data.split import split_photos
+from convscope.data.split import inseparable, split_photos
 from convscope.data.survey import Facts
 from convscope.progress import Progress
 
@@ -30,6 +30,8 @@ class Dataset:
         int ``(n,)``: where each of them stands in the table of all files.
     labels : numpy.ndarray
         int64 ``(n,)``: number of each photo's class in ``table.classes``.
+    units : numpy.ndarray
+        int ``(n,)``: photos that must not part have the same number, in folds as in splits.
     split_by : str
         Who made the split, in words.
     findings : tuple of Finding
@@ -41,6 +43,7 @@ class Dataset:
     table: PhotoTable
     rows: np.ndarray
     labels: np.ndarray
+    units: np.ndarray
     split_by: str
     findings: tuple[Finding, ...]
     left_out: tuple[tuple[str, str], ...]
@@ -82,8 +85,9 @@ def make_dataset(
     rows = np.flatnonzero([fact.usable for fact in facts])
     usable = table.take(rows.tolist())
     _, near = same_photo_groups([facts[row] for row in rows.tolist()])
-    split, split_by = split_photos(usable, near, seed)
-    return Dataset(split, rows, class_numbers(split), split_by, findings, left_out)
+    units = inseparable(usable, near)
+    split, split_by = split_photos(usable, units, seed)
+    return Dataset(split, rows, class_numbers(split), units, split_by, findings, left_out)
 
 
 def class_numbers(table: PhotoTable) -> np.ndarray:

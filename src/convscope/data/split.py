@@ -13,7 +13,7 @@ from convscope.data.folder import SPLITS, PhotoTable
 SHARES = {"train": 0.70, "valid": 0.15, "test": 0.15}
 
 
-def split_photos(table: PhotoTable, near: np.ndarray, seed: int) -> tuple[PhotoTable, str]:
+def split_photos(table: PhotoTable, units: np.ndarray, seed: int) -> tuple[PhotoTable, str]:
     """Give every photo a split.
 
     A split that was given is kept. Where the user gave none, photos go 70/15/15; where only one of
@@ -24,9 +24,8 @@ def split_photos(table: PhotoTable, near: np.ndarray, seed: int) -> tuple[PhotoT
     ----------
     table : PhotoTable
         Usable photos only.
-    near : numpy.ndarray
-        int ``(n,)``; equal for photos that look the same, see
-        :func:`~convscope.data.duplicates.same_photo_groups`.
+    units : numpy.ndarray
+        int ``(n,)``, see :func:`inseparable`.
     seed : int
 
     Returns
@@ -36,7 +35,6 @@ def split_photos(table: PhotoTable, near: np.ndarray, seed: int) -> tuple[PhotoT
     str
         Who made the split, in words.
     """
-    units = _units(table, near)
     if table.splits is None:
         splits = assign(table.labels, units, dict(SHARES), seed)
         sizes = Counter(splits)
@@ -61,8 +59,22 @@ def split_photos(table: PhotoTable, near: np.ndarray, seed: int) -> tuple[PhotoT
     )
 
 
-def _units(table: PhotoTable, near: np.ndarray) -> np.ndarray:
-    """Number photos so that those which must not part share a number."""
+def inseparable(table: PhotoTable, near: np.ndarray) -> np.ndarray:
+    """Number photos so that those which must not part share a number.
+
+    Parameters
+    ----------
+    table : PhotoTable
+        Its groups are kept together.
+    near : numpy.ndarray
+        int ``(n,)``; equal for photos that look the same, see
+        :func:`~convscope.data.duplicates.same_photo_groups`.
+
+    Returns
+    -------
+    numpy.ndarray
+        int ``(n,)``.
+    """
     if table.groups is None:
         return near
     rows = np.arange(len(table))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from convscope.data.pixels import Pixels
 from convscope.data.samples import training_sheet
 from convscope.data.survey import DecodeSpec
 from convscope.finetune.cutting import HEAD, Cut, cut_net
+from convscope.finetune.finding import find_learning_rate
 from convscope.finetune.loop import Finetuned, MapData, Scores, finetune, map_logits
 from convscope.finetune.maps import FrozenPart, keep_maps
 from convscope.finetune.plan import FinetunePlan
@@ -45,6 +46,7 @@ def fit_finetuned(
     resume: bool,
     workers: int | None,
     progress: Progress,
+    find_rate: bool = False,
 ) -> Fitted:
     """Decode every photo once and fine-tune a pre-trained network on them.
 
@@ -70,6 +72,9 @@ def fit_finetuned(
     workers : int or None
         Decoding processes.
     progress : Progress
+    find_rate : bool
+        Measure the learning rate first, see
+        :func:`~convscope.finetune.finding.find_learning_rate`; the plan's has no effect.
 
     Raises
     ------
@@ -108,6 +113,10 @@ def fit_finetuned(
     data = MapData(
         draws, dataset.labels[train], maps[valid], dataset.labels[valid], len(table.classes)
     )
+    search = find_learning_rate(cut, data, plan, seed=seed) if find_rate else None
+    if search is not None:
+        plan = replace(plan, learning_rate=search.suggestion)
+        progress.say(f"learning rate {search.suggestion:.2g}, found by a range test")
     tuned = finetune(
         cut, data, plan, policy=policy, seed=seed, work=work, epochs_file=epochs_file,
         resume=resume, progress=progress,
@@ -121,7 +130,10 @@ def fit_finetuned(
         precision=PrecisionInfo(mode=mode, dtype="float32", float32_stages=0, cosine=None),
         weights=WeightsInfo(source=weights.source, sha256=weights.sha256),
         augment=policy.model_dump() if policy else None,
-        training=_training(cut, plan, head, tuned),
+        training={
+            **_training(cut, plan, head, tuned),
+            "rate_search": search.to_dict() if search else None,
+        },
         strategy="finetune",
         sheet=sample_sheet,
     )

@@ -21,8 +21,8 @@ from convscope.train.loop import class_weights, own_random_numbers
 
 # Of the moving average of the loss; and how far above its least it may rise before the test ends.
 _SMOOTHING, _DIVERGED = 0.9, 4.0
-# The rate of least loss is on the brink already: a tenth of it is safe.
-_SAFE = 0.1
+# Of the first steps the average is of few batches, and least by chance.
+_FIRST = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RateSearch:
     losses : tuple of float
         Smoothed training loss after a step at each rate.
     suggestion : float
-        A tenth of the rate of least loss.
+        The rate of least loss, as the peak of a rate that rises to it and falls again.
     """
 
     rates: tuple[float, ...]
@@ -187,9 +187,15 @@ def _losses(
 
 
 def suggest(rates: Sequence[float] | np.ndarray, losses: Sequence[float]) -> float:
-    """A tenth of the rate of least loss, but no less than the first rate.
+    """The rate of least loss, apart from the first steps.
 
-    >>> round(suggest([0.001, 0.01, 0.1, 1.0], [2.0, 1.0, 0.5, 3.0]), 6)
+    A head that starts from a fitted classifier has little left to gain, so the loss hardly falls
+    before it rises, and the rate of its steepest fall says nothing. The rate is the peak of a
+    schedule that rises to it slowly and leaves it again (Smith 2018, arXiv 1803.09820).
+
+    >>> rates = [10.0 ** (step / 10 - 4) for step in range(30)]
+    >>> suggest(rates, [abs(step - 20) for step in range(30)])
     0.01
     """
-    return float(max(rates[0], _SAFE * rates[int(np.argmin(losses))]))
+    first = min(_FIRST, len(losses) - 1)
+    return float(rates[first + int(np.argmin(losses[first:]))])

@@ -90,6 +90,7 @@ def curves(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
           ``logistic regression``;
         - ``heads``: where several kinds were fitted, a list of ``{"head", "held_out_log_loss",
           "held_out_accuracy", "settings"}``;
+        - ``rate_search``: ``{"rates", "losses", "suggestion"}`` of a learning-rate range test;
         - ``C`` (number): the value that was kept;
         - ``C_tried``: a list of ``{"C", "valid_log_loss", "valid_accuracy"}``, in any order.
     """
@@ -157,7 +158,10 @@ def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
             "Where the training line goes on improving and the validation line does not, "
             "the network learns the training photos by heart."
         ),
-        charts=tuple(chart for chart in charts if chart is not None),
+        charts=(
+            *(chart for chart in charts if chart is not None),
+            *_range_test(training.get("rate_search")),
+        ),
         columns=(
             "Epoch",
             "Training loss",
@@ -179,6 +183,31 @@ def _learning(epochs: Sequence[Epoch], training: Mapping[str, Any]) -> Curves:
         ),
         chosen=best,
     )
+
+
+def _range_test(search: object) -> tuple[Chart, ...]:
+    """The plot of the learning-rate finder, where it was asked for."""
+    if not isinstance(search, Mapping):
+        return ()
+    rates = [finite(rate) for rate in search.get("rates") or ()]
+    losses = [finite(loss) for loss in search.get("losses") or ()]
+    suggested = finite(search.get("suggestion"))
+    known = [rate for rate in rates if rate is not None and rate > 0]
+    if suggested is None or len(known) != len(rates) or len(losses) != len(rates) or not rates:
+        return ()
+    # Past twice the least loss the curve says only that it has left the page.
+    high = 2 * min((loss for loss in losses if loss is not None), default=0.0)
+    chart = line_chart(
+        "Training loss while the learning rate rises",
+        "learning rate",
+        known,
+        (Series("loss", "train", tuple(v if v is None or v <= high else None for v in losses)),),
+        x_word="rate",
+        log_x=True,
+        mark=min(range(len(known)), key=lambda i: abs(known[i] - suggested)),
+        mark_label=f"taken: {suggested:.2g}",
+    )
+    return () if chart is None else (chart,)
 
 
 def _among_heads(heads: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> Curves:

@@ -64,6 +64,7 @@ class Pushed:
         heads = fit_heads(
             new, vectors[train], data.labels[train], vectors[valid], data.labels[valid],
             len(data.table.classes), seed=self.seed, progress=progress,
+            groups=np.concatenate([data.units[train], data.units[valid]]),
         )  # fmt: skip
         self.fitted.update({(head.kind, of): head for head in heads})
         return tuple(self.fitted[kind, of] for kind in kinds)

@@ -217,6 +217,7 @@ def fit_heads(
         if kind not in HEADS:
             raise unknown_name("head", kind, HEADS)
     progress = progress or Progress()
+    num_classes = int(num_classes)  # NumPy's integers do not go into JSON
     train = checked_features(train, "the training photos")
     valid = np.asarray(valid)
     # No validation photos may come in any shape.

@@ -27,14 +27,16 @@ _SAME = 1e-6
 class RbfMachines(nn.Module):
     """One support vector machine with a Gaussian kernel per class, against all other classes.
 
-    The logits are the machines' decision values, of standardised features; for two classes, half
-    the one machine's value each way.
+    The logits are the machines' decision values, of features raised to a power, their sign kept,
+    and standardised; for two classes, half the one machine's value each way.
 
     Parameters
     ----------
     features, classes : int
     vectors : int
         Number of support vectors of all machines together.
+    power : float
+        Above 0, at most 1.
     """
 
     mean: torch.Tensor
@@ -44,8 +46,9 @@ class RbfMachines(nn.Module):
     intercepts: torch.Tensor
     gamma: torch.Tensor
 
-    def __init__(self, features: int, classes: int, vectors: int) -> None:
+    def __init__(self, features: int, classes: int, vectors: int, power: float) -> None:
         super().__init__()
+        self.power = power
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.register_buffer("vectors", torch.zeros(vectors, features))
@@ -55,7 +58,8 @@ class RbfMachines(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """float32 ``(n, features)`` -> ``(n, classes)``."""
-        z = (x - self.mean) / self.scale
+        raised = x.sign() * x.abs() ** self.power
+        z = (raised - self.mean) / self.scale
         kernel = torch.exp(-self.gamma * squared_distances(z, self.vectors))
         return kernel @ self.coefficients.T + self.intercepts
 
@@ -237,6 +241,12 @@ class _Config:
             raise self._wrong(name, "a number from 0 to below 1")
         return float(value)
 
+    def power(self, name: str) -> float:
+        value = self.values.get(name)
+        if not isinstance(value, int | float) or not 0 < value <= 1:
+            raise self._wrong(name, "a number above 0 and at most 1")
+        return float(value)
+
     def one_of(self, name: str, allowed: Sequence[str]) -> str:
         value = self.values.get(name)
         if value not in allowed:
@@ -261,7 +271,10 @@ def _linear(config: _Config) -> nn.Module:
 
 def _rbf(config: _Config) -> nn.Module:
     return RbfMachines(
-        config.number("features"), config.number("classes"), config.number("vectors")
+        config.number("features"),
+        config.number("classes"),
+        config.number("vectors"),
+        config.power("power"),
     )
 
 

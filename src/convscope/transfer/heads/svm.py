@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 from convscope.transfer.heads.linear import folded_state
-from convscope.transfer.heads.parts import Part, Settings, State, Trained
+from convscope.transfer.heads.parts import ROOT, Part, Settings, State, Trained
 
 LINEAR_GRID: tuple[Settings, ...] = tuple({"C": c} for c in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1))
 LINEAR_DEFAULT: Settings = {"C": 3e-3}
@@ -43,7 +43,9 @@ def linear_path(part: Part, grid: Sequence[Settings], seed: int) -> Iterator[Tra
 
 
 def rbf_path(part: Part, grid: Sequence[Settings], seed: int) -> Iterator[Trained]:
-    """Support vector machines with the kernel exp(-gamma distance²), on standardised features.
+    """Support vector machines with the kernel exp(-gamma distance²), on rooted features.
+
+    The square root of each feature, with its sign, standardised.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def rbf_path(part: Part, grid: Sequence[Settings], seed: int) -> Iterator[Traine
     seed : int
         For the sample, where there are more than ``MOST_PHOTOS``.
     """
-    part = part.sample(MOST_PHOTOS, seed)
+    part = part.sample(MOST_PHOTOS, seed).rooted()
     among, to_held = part.squared
     last = None
     for settings in grid:
@@ -88,6 +90,7 @@ def _rbf_state(part: Part, gamma: float, dual: np.ndarray, bias: np.ndarray) -> 
             "features": part.x.shape[1],
             "classes": part.classes,
             "vectors": len(used),
+            "power": ROOT,
         },
         arrays={
             "mean": np.asarray(part.scaler.mean_, np.float32),
