@@ -524,6 +524,8 @@ def test_the_rate_is_found_before_training(tmp_path: Path) -> None:
     epoch = page.Epoch(1, 1.0, 0.5, 1.0, 0.5, 0.1)
     charts = page.curves([epoch], training).charts
     assert [chart.title for chart in charts][-1].startswith("Training loss while the learning rate")
+    ticks = [tick.label for tick in charts[-1].x_ticks]
+    assert ticks[:3] == ["1e-6", "1e-5", "0.0001"]
     assert len(page.curves([epoch], {"rate_search": {**found, "rates": [0.0]}}).charts) == 2
     assert len(page.curves([epoch], {"rate_search": None}).charts) == 2
 

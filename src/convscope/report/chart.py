@@ -13,6 +13,8 @@ from convscope.report.words import MISSING, short
 WIDTH, HEIGHT = 400.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 26.0, 44.0
 _MOST_DOTS = 32
+# Values on a logarithmic axis that cannot all be labelled, and powers of ten that make an axis.
+_MANY, _ENOUGH_POWERS = 20, 3
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ def line_chart(
         return round(bottom - (value - low) / (high - low) * (bottom - TOP), 2)
 
     places = [place_x(value) for value in along]
+    # Of many values on a logarithmic axis the powers of ten are enough.
+    powers = range(math.ceil(start), math.floor(end) + 1) if log_x and len(x) > _MANY else ()
     lines = tuple(
         _line(s, places, [None if v is None else place_y(v) for v in s.values]) for s in present
     )
@@ -155,7 +159,9 @@ def line_chart(
         title=title,
         description=_describe(title, x, present, x_word, as_percent, mark),
         x_label=x_label,
-        x_ticks=_x_ticks(x, places, whole=not log_x),
+        x_ticks=tuple(Tick(place_x(power), short(10.0**power)) for power in powers)
+        if len(powers) >= _ENOUGH_POWERS
+        else _x_ticks(x, places, whole=not log_x),
         y_ticks=tuple(Tick(place_y(v), _value(v, as_percent, tick=True)) for v in y_values),
         lines=lines,
         hits=_hits(x, places, present, x_word, as_percent),
