@@ -47,6 +47,11 @@ class NodeReader(fx.Interpreter):
     ----------
     nodes : list of Node
         After ``run``: all calls that depend on the input, and loose parameters.
+    own : dict of fx.Node to Value
+        What each of these calls gives, before anybody writes into it.
+    calls : dict of fx.Node to Call
+    places : dict of fx.Node to int
+        Where ``nodes`` has them.
     """
 
     def __init__(self, traced: fx.GraphModule, shape: tuple[int, ...]) -> None:
@@ -55,6 +60,8 @@ class NodeReader(fx.Interpreter):
         grid = shape[1:]
         self.layout = Layout(grid, tuple(range(2, 2 + len(grid))))
         self.nodes: list[Node] = []
+        self.own: dict[fx.Node, Value] = {}
+        self.calls: dict[fx.Node, Call] = {}
         self.values: dict[fx.Node, Value] = {}
         self.places: dict[fx.Node, int] = {}
         self.splits: dict[fx.Node, Call] = {}
@@ -69,7 +76,7 @@ class NodeReader(fx.Interpreter):
         content = super().run_node(n)
         if n.op == "placeholder" and not self.nodes:
             self._add(n, Node("input", "input", shape_of(content), self.layout.grid), content)
-            self.values[n] = Value(n, content, self.layout)
+            self.values[n] = self.own[n] = Value(n, content, self.layout)
         elif n.op == "get_attr" and isinstance(content, nn.Parameter):
             self._add(
                 n,
@@ -82,14 +89,14 @@ class NodeReader(fx.Interpreter):
 
     def _call(self, n: fx.Node, content: Any) -> None:
         module = self.fetch_attr(str(n.target)) if n.op == "call_module" else None
-        name = _function(n)
+        name = function_of(n)
         inputs = [self.values[node] for node in n.all_input_nodes if node in self.values]
         if not inputs:
             return  # a constant
-        call = self._named(n, name, module, content)
+        call = self.calls[n] = self._named(n, name, module, content)
         if name in SPLITTING and not isinstance(content, Tensor) and inputs[0].unknown is None:
             self.splits[n] = call
-            self.values[n] = Value(n, content)
+            self.values[n] = self.own[n] = Value(n, content)
             self._follow(n, name, module, 1)
             return
         unknown = next((value.unknown for value in inputs if value.unknown), None)
@@ -120,7 +127,7 @@ class NodeReader(fx.Interpreter):
             module=module is not None,
         )
         self._add(n, node, content, module)
-        self.values[n] = Value(n, content, layout, unknown)
+        self.values[n] = self.own[n] = Value(n, content, layout, unknown)
         self._follow(n, name, module, len(inputs))
 
     def _follow(self, n: fx.Node, name: str, module: nn.Module | None, inputs: int) -> None:
@@ -128,7 +135,7 @@ class NodeReader(fx.Interpreter):
         first = next((arg for arg in n.args if isinstance(arg, fx.Node)), None)
         if first is None or first not in self.values:
             return
-        writes = bool(_in_place(n) or getattr(module, "inplace", False) or n.kwargs.get("inplace"))
+        writes = bool(writes_in_place(n) or getattr(module, "inplace", False) or n.kwargs.get("inplace"))
         passes = isinstance(module, PASSING_MODULES)
         views = name in VIEWS or isinstance(module, RESHAPING_MODULES) or first in self.splits
         if not (writes or passes or views):
@@ -179,7 +186,7 @@ class NodeReader(fx.Interpreter):
             split = self.splits[n.args[0]]
             if name not in ("getitem", "getattr"):
                 raise UnknownOperation("it takes several tensors")
-            extreme = _function(n.args[0]) in EXTREMES
+            extreme = function_of(n.args[0]) in EXTREMES
             return outcome(reduction(split) if extreme else part(split, call.args[1]), call.output)
         if isinstance(call.module, RESHAPING_MODULES) or name in RESHAPING:
             layout = reshaped(call)
@@ -231,14 +238,14 @@ class NodeReader(fx.Interpreter):
         return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
 
 
-def _function(n: fx.Node) -> str:
+def function_of(n: fx.Node) -> str:
     """The name of the function or method that a node calls; empty for a module."""
     if n.op == "call_method":
         return plain_name(str(n.target))
     return function_name(n.target) if n.op == "call_function" and callable(n.target) else ""
 
 
-def _in_place(n: fx.Node) -> bool:
+def writes_in_place(n: fx.Node) -> bool:
     """Whether a function or method writes into its first argument."""
     if n.op == "call_function" and n.target in IN_PLACE:
         return True

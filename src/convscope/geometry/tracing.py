@@ -13,8 +13,9 @@ import logging
 import operator
 import traceback
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parameter import UninitializedParameter
 
 from convscope.errors import InputError
+from convscope.geometry.calls import Call, Value
 from convscope.geometry.costs import module_macs
 from convscope.geometry.graph import NetGraph, Node
 from convscope.geometry.reading import BATCH, NodeReader, flat, shape_of
@@ -53,6 +55,35 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
     InputError
         If the network cannot take such inputs.
     """
+    return trace_calls(model, input_shape).graph
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced network whose calls can be run one by one.
+
+    Attributes
+    ----------
+    graph : NetGraph
+    module : fx.GraphModule or None
+        The calls, with the network's own modules; None where it could not be traced.
+    values : mapping of fx.Node to Value
+        What each call that depends on the input gives, as it is when nobody writes into it.
+    calls : mapping of fx.Node to Call
+        Their arguments by name.
+    places : mapping of fx.Node to int
+        Where ``graph`` has them.
+    """
+
+    graph: NetGraph
+    module: fx.GraphModule | None = None
+    values: Mapping[fx.Node, Value] = field(default_factory=dict)
+    calls: Mapping[fx.Node, Call] = field(default_factory=dict)
+    places: Mapping[fx.Node, int] = field(default_factory=dict)
+
+
+def trace_calls(model: nn.Module, input_shape: Sequence[int]) -> Traced:
+    """As :func:`trace`, with the calls themselves."""
     shape = _checked(input_shape)
     model = _unwrapped(model)
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
@@ -74,7 +105,7 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> NetGraph:
         except InputError:
             raise
         except Exception as error:  # tracing runs the network's own Python
-            return _by_hooks(model, shape, _why(error))
+            return Traced(_by_hooks(model, shape, _why(error)))
         return _read(model, traced, shape)
 
 
@@ -230,7 +261,7 @@ def _ones(model: nn.Module, shape: tuple[int, ...]) -> Tensor:
     return torch.ones((BATCH, *shape), dtype=dtype, device=parameter.device)
 
 
-def _read(model: nn.Module, traced: fx.GraphModule, shape: tuple[int, ...]) -> NetGraph:
+def _read(model: nn.Module, traced: fx.GraphModule, shape: tuple[int, ...]) -> Traced:
     with _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         reader = NodeReader(traced, shape)
         try:
@@ -239,7 +270,8 @@ def _read(model: nn.Module, traced: fx.GraphModule, shape: tuple[int, ...]) -> N
             with suppress(RuntimeError, ValueError, TypeError, IndexError):
                 model(_ones(model, shape))  # the network itself may say it more clearly
             raise _unfit(model, shape, error) from error
-    return NetGraph(tuple(reader.nodes), *_counted(model))
+    graph = NetGraph(tuple(reader.nodes), *_counted(model))
+    return Traced(graph, traced, reader.own, reader.calls, reader.places)
 
 
 @contextmanager
