@@ -355,6 +355,8 @@ def test_what_is_done_is_not_done_again(
             patched.setattr(material, "_survey", None)  # not needed again
             found = compare(split_photos(), out, options, resume=True, workers=0)
         assert [cell.name for cell in calls] == ["fcnn-all-0", "cnn-all-0"]
+        # What the command before had done counts.
+        assert found.seconds >= sum(s.seconds for s in found.curve) - 0.1
         whole = compare(split_photos(), tmp_path / "whole", options, workers=0)
     assert [s.accuracies for s in found.curve] == [s.accuracies for s in whole.curve]
     parts = [pq.read_table(where / "predictions.parquet") for where in (out, tmp_path / "whole")]

@@ -94,8 +94,11 @@ def compare(
         material, split_by = make_material(
             table, possible, options, folder.folder, workers=workers, progress=progress
         )
-        results = _run_all(possible.rungs, material, options, folder.work, workers, progress)
-        found = _summary(str(photos), possible, material, split_by, options, results, started)
+        results, earlier = _run_all(
+            possible.rungs, material, options, folder.work, workers, progress
+        )
+        seconds = time.perf_counter() - started + earlier
+        found = _summary(str(photos), possible, material, split_by, options, results, seconds)
         _write(folder.folder, found, material, results)
         folder.complete()
     return found
@@ -115,7 +118,8 @@ def _run_all(
     work: Path,
     workers: int | None,
     progress: Progress,
-) -> dict[Cell, CellResult]:
+) -> tuple[dict[Cell, CellResult], float]:
+    """All trainings, and the seconds of those that an earlier command has done."""
     labels = material.labels[material.places("train")]
     sizes: list[int | None] = [*useful_sizes(options.sizes, np.bincount(labels).tolist()), None]
     # Small ones first: they tell how long the large ones will take.
@@ -123,6 +127,7 @@ def _run_all(
              for size in sizes for rung in rungs for seed in options.all_seeds]  # fmt: skip
     results: dict[Cell, CellResult] = {}
     spent: dict[Cell, tuple[int, float]] = {}
+    earlier = 0.0
     for number, cell in enumerate(cells, start=1):
         done = kept_result(work, cell)
         if done is None:
@@ -140,8 +145,9 @@ def _run_all(
             keep_result(work, cell, done)
         else:
             spent[cell] = done.photos, done.seconds
+            earlier += done.seconds
         results[cell] = done
-    return results
+    return results, earlier
 
 
 def time_left(
@@ -177,7 +183,7 @@ def _summary(
     split_by: str,
     options: CompareOptions,
     results: Mapping[Cell, CellResult],
-    started: float,
+    seconds: float,
 ) -> Comparison:
     """Everything that was measured; the only place that looks at the test photos' labels."""
     test = material.places("test")
@@ -204,7 +210,7 @@ def _summary(
         curve=tuple(found.values()),
         best_heads=best,
         left_out=possible.left_out,
-        seconds=round(time.perf_counter() - started, 1),
+        seconds=round(seconds, 1),
     )
 
 
