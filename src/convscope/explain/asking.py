@@ -54,7 +54,7 @@ class Question:
     def shaped(self, values: Tensor | np.ndarray) -> np.ndarray:
         """Values ``(n, t, ...)`` with the caller's leading shape, as an array."""
         array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-        return array.reshape(*self.lead, *array.shape[2:])
+        return array.reshape((*self.lead, *array.shape[2:]))
 
 
 @contextmanager
@@ -73,7 +73,8 @@ def left_as_found(model: nn.Module, seed: int | None = None) -> Iterator[None]:
         model.eval()
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
-        with torch.random.fork_rng(devices=devices):
+        # Within the caller's inference mode no gradient could be taken.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
             if seed is not None:
                 torch.manual_seed(seed)
             yield
