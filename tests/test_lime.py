@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from convscope.errors import InputError
 from convscope.explain import lime as module
+from convscope.explain.fills import blurred
 from convscope.explain.forward import fast_forward
-from convscope.explain.lime import blurred, lime
+from convscope.explain.lime import lime
 from convscope.explain.segments import SEGMENTATIONS, given_segments, superpixels
 from convscope.explain.surrogate import closeness, fit_surrogate, rank_correlation
 from convscope.nets.catalog import build_net, net_spec

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from convscope.errors import InputError, unknown_name
 from convscope.explain.asking import Question, Target, ask, left_as_found, scores_of
+from convscope.explain.fills import FILLS, filled
 from convscope.explain.forward import fast_forward
 from convscope.explain.gradients import require_count
 from convscope.explain.result import Explanation, Of
@@ -29,15 +29,12 @@ from convscope.explain.surrogate import (
 )
 from convscope.progress import Progress
 
-FILLS = ("mean", "blur")
 # Samples between two looks at whether it is stable.
 _CHUNK = 100
 # Stable: so many looks in a row agree on the pieces that matter most,
 _LOOKS, _TOP = 3, 5
 # the halves of the samples agree on the order of the pieces, and there are enough samples for each.
 _AGREE, _PER_PIECE = 0.8, 4
-# Standard deviation of the blur, as a share of the image's shorter side.
-_BLUR = 0.05
 
 
 def lime(
@@ -258,30 +255,13 @@ def _segments(segments: str | np.ndarray, question: Question, count: int, seed: 
 
 def _filled(image: Tensor, labels: Tensor, count: int, fill: str | float) -> Tensor:
     """What is shown where a super-pixel is off, ``(channels, *space)``."""
-    if fill == "blur":
-        return blurred(image[None])[0]
     if fill == "mean":
         flat, where = image.flatten(1), labels.flatten()
         totals = torch.zeros((len(image), count), dtype=image.dtype, device=image.device)
         totals.index_add_(1, where, flat)
         means = totals / torch.bincount(where, minlength=count)
         return means[:, labels]
-    return torch.full_like(image, float(fill))
-
-
-def blurred(images: Tensor) -> Tensor:
-    """Images ``(n, channels, *space)`` without their details: a Gaussian of 5 % of the side."""
-    found = images
-    for axis in range(2, images.ndim):
-        sigma = max(1.0, _BLUR * min(images.shape[2:]))
-        reach = min(int(3 * sigma), images.shape[axis] - 1)
-        offsets = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
-        kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-        kernel = kernel / kernel.sum()
-        moved = found.movedim(axis, -1)
-        lines = functional.pad(moved.reshape(-1, 1, moved.shape[-1]), (reach, reach), "reflect")
-        found = functional.conv1d(lines, kernel[None, None]).reshape(moved.shape).movedim(-1, axis)
-    return found
+    return filled(image, fill)
 
 
 def _nested(weights: list[list[np.ndarray]], question: Question) -> object:

@@ -1,0 +1,74 @@
+"""Whether different methods say the same of the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from convscope.errors import InputError
+from convscope.explain.result import Explanation
+from convscope.explain.surrogate import rank_correlation
+
+# The pixels that a map is said to point at.
+_TOP = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Of two maps of the same images and targets, with their leading shape.
+
+    Attributes
+    ----------
+    methods : tuple of (str, str)
+    rank_correlation : numpy.ndarray
+        float64 ``(...)``: Spearman's, over all pixels.
+    overlap : numpy.ndarray
+        float64 ``(...)``: of the tenth of the pixels with the highest values, what is common to
+        both, divided by what is in one of them. Chance gives 0.05.
+    """
+
+    methods: tuple[str, str]
+    rank_correlation: np.ndarray
+    overlap: np.ndarray
+
+
+def agreement(explanations: Sequence[Explanation]) -> tuple[Agreement, ...]:
+    """Compare every pair.
+
+    Parameters
+    ----------
+    explanations : sequence of Explanation
+        Two or more, of the same images and targets.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two; or they are of other images or targets.
+    """
+    if len(explanations) < 2:
+        raise InputError("Agreement needs two explanations or more.")
+    first = explanations[0]
+    for other in explanations[1:]:
+        if other.map.shape != first.map.shape or not np.array_equal(other.target, first.target):
+            raise InputError(
+                f"{first.method} and {other.method} explain other images or targets "
+                f"({first.map.shape} and {other.map.shape}): nothing can be compared."
+            )
+    return tuple(_pair(a, b) for a, b in combinations(explanations, 2))
+
+
+def _pair(a: Explanation, b: Explanation) -> Agreement:
+    lead = a.target.shape
+    x, y = (each.map.reshape(-1, *each.map.shape[len(lead) :]) for each in (a, b))
+    ranks = [rank_correlation(one.ravel(), other.ravel()) for one, other in zip(x, y, strict=True)]
+    overlaps = [_overlap(one.ravel(), other.ravel()) for one, other in zip(x, y, strict=True)]
+    return Agreement((a.method, b.method), np.reshape(ranks, lead), np.reshape(overlaps, lead))
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    most = max(1, round(_TOP * a.size))
+    top_a, top_b = (set(np.argsort(-each, kind="stable")[:most].tolist()) for each in (a, b))
+    return len(top_a & top_b) / len(top_a | top_b)

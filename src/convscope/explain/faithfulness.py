@@ -1,0 +1,318 @@
+"""Is a map right about the network? Take away what it points at, and look at the score.
+
+Deletion and insertion curves of Petsiuk, Das & Saenko 2018 (RISE, arXiv 1806.07421), each beside
+what the same map reaches when it lies at a wrong place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import InputError, unknown_name
+from convscope.explain.asking import Question, ask, left_as_found, scores_of
+from convscope.explain.fills import FILLS, filled
+from convscope.explain.forward import fast_forward
+from convscope.explain.gradients import require_count
+from convscope.explain.result import Explanation, Of
+from convscope.progress import Progress
+
+# One in twenty by chance.
+_CHANCE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A score while the image is taken away, or brought in, in the order of a map.
+
+    Attributes
+    ----------
+    kind : str
+        ``deletion``: a good map's area is small; ``insertion``: large.
+    shares : numpy.ndarray
+        float64 ``(steps + 1,)``: how much of the image is changed.
+    scores : numpy.ndarray
+        float64 ``(..., steps + 1)``, with the leading shape of the explanation.
+    area : numpy.ndarray
+        float64 ``(...)``: under the curve, between 0 and 1 where the score is a probability.
+    random_areas : numpy.ndarray
+        float64 ``(..., draws)``: of the same map, moved to random places and mirrored.
+    of : str
+        Which score.
+    seconds : float
+    forwards : float
+    """
+
+    kind: Literal["deletion", "insertion"]
+    shares: np.ndarray
+    scores: np.ndarray
+    area: np.ndarray
+    random_areas: np.ndarray
+    of: Of
+    seconds: float
+    forwards: float
+
+    @property
+    def random(self) -> np.ndarray:
+        """Mean of the random areas, ``(...)``; NaN without any."""
+        if not self.random_areas.shape[-1]:
+            return np.full(self.area.shape, np.nan)
+        mean: np.ndarray = self.random_areas.mean(-1)
+        return mean
+
+    @property
+    def p_value(self) -> np.ndarray:
+        """How often chance does as well, ``(...)``: 0.05 at the least with 19 draws."""
+        sign = 1 if self.kind == "deletion" else -1
+        as_good = sign * self.random_areas <= sign * self.area[..., None]
+        chance: np.ndarray = (1 + as_good.sum(-1)) / (1 + self.random_areas.shape[-1])
+        return chance
+
+    @property
+    def better(self) -> np.ndarray:
+        """Whether the map is better than chance, bool ``(...)``."""
+        return self.p_value <= _CHANCE + 1e-12
+
+    def line(self, place: int | tuple[int, ...] = ()) -> str:
+        """Say it of one map: ``deletion 0.21 (random 0.48)``.
+
+        Parameters
+        ----------
+        place : int or tuple of int
+            Which map; none where there is only one.
+        """
+        said = f"{self.kind} {self.area[place]:.2f}"
+        if self.random_areas.shape[-1]:
+            said += f" (random {self.random[place]:.2f})"
+            if not self.better[place]:
+                said += ": no better than random"
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "kind": self.kind,
+            "of": self.of,
+            "shares": self.shares.tolist(),
+            "scores": self.scores.tolist(),
+            "area": self.area.tolist(),
+            **(
+                {
+                    "random": self.random.tolist(),
+                    "p_value": self.p_value.tolist(),
+                    "better_than_random": self.better.tolist(),
+                }
+                if self.random_areas.shape[-1]
+                else {}
+            ),
+        }
+
+
+def deletion(
+    model: nn.Module,
+    images: Tensor | np.ndarray,
+    explanation: Explanation,
+    *,
+    of: Of = "probability",
+    steps: int = 10,
+    fill: str | float = "mean",
+    draws: int = 19,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Curve:
+    """Take pixels away, those with the highest values of the map first.
+
+    Chance is the same map, shifted to a random place (what leaves at one side comes in at the
+    other) and mirrored at random: as smooth and as coarse as the map itself, so that it takes away
+    pieces of the same size. Single pixels at random would not be a fair rival: they make noise that
+    networks never see, and break them at once.
+
+    Parameters
+    ----------
+    model : nn.Module
+    images : Tensor or array
+        Those that were explained.
+    explanation : Explanation
+        Of these images.
+    of : str
+        The score that is watched, whatever the map was made of.
+    steps : int
+        The image goes in so many equal parts.
+    fill : str or float
+        What is shown instead: the image's ``mean`` colour, its ``blur``, or one number.
+    draws : int
+        Random maps; 0 for none. 19 can tell at 5 %.
+    batch_size : int
+    seed : int
+        Of the draws, and of the order of pixels with the same value.
+    progress : Progress, optional
+
+    Raises
+    ------
+    InputError
+        The images are not those of the explanation; an option is none.
+    """
+    return _curve(
+        "deletion", model, images, explanation, of, steps, fill, draws, batch_size, seed, progress
+    )
+
+
+def insertion(
+    model: nn.Module,
+    images: Tensor | np.ndarray,
+    explanation: Explanation,
+    *,
+    of: Of = "probability",
+    steps: int = 10,
+    fill: str | float = "blur",
+    draws: int = 19,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Curve:
+    """Bring pixels in, those with the highest values of the map first; see :func:`deletion`.
+
+    Parameters
+    ----------
+    model, images, explanation, of, steps, draws, batch_size, seed, progress
+        See :func:`deletion`.
+    fill : str or float
+        What is shown at first.
+
+    Raises
+    ------
+    InputError
+        As :func:`deletion`.
+    """
+    return _curve(
+        "insertion", model, images, explanation, of, steps, fill, draws, batch_size, seed, progress
+    )
+
+
+def _curve(
+    kind: Literal["deletion", "insertion"],
+    model: nn.Module,
+    images: Tensor | np.ndarray,
+    explanation: Explanation,
+    of: Of,
+    steps: int,
+    fill: str | float,
+    draws: int,
+    batch_size: int,
+    seed: int,
+    progress: Progress | None,
+) -> Curve:
+    _check(steps, fill, draws, batch_size)
+    started = time.perf_counter()
+    with left_as_found(model, seed):
+        question = ask(model, images, explanation.target, of)
+        n, t = question.targets.shape
+        _check_fits(explanation, question)
+        maps = explanation.map.reshape(n, t, *question.space)
+        forward = fast_forward(model, question.images, question.outputs)
+        areas, scores = np.empty((n, t, 1 + draws)), np.empty((n, t, steps + 1))
+        passes = n * (2 + t * (1 + draws) * (steps - 1))
+        with (progress or Progress()).task(kind, passes, "images") as advance:
+            for place in range(n):
+                before, after = question.images[place], filled(question.images[place], fill)
+                if kind == "insertion":
+                    before, after = after, before
+                for of_target in range(t):
+                    orders = _orders(maps[place, of_target], draws, seed)
+                    found = _scores(
+                        forward, before, after, orders, question.targets[place, of_target],
+                        of, steps, batch_size, advance,
+                    )  # fmt: skip
+                    areas[place, of_target] = np.trapezoid(found, dx=1 / steps, axis=1)
+                    scores[place, of_target] = found[0]
+    return Curve(
+        kind=kind,
+        shares=np.linspace(0, 1, steps + 1),
+        scores=question.shaped(scores),
+        area=question.shaped(areas[..., 0]),
+        random_areas=question.shaped(areas[..., 1:]),
+        of=of,
+        seconds=time.perf_counter() - started,
+        forwards=float(n + passes),
+    )
+
+
+def _scores(
+    forward: Callable[[Tensor], Tensor],
+    before: Tensor,
+    after: Tensor,
+    orders: list[np.ndarray],
+    target: Tensor,
+    of: Of,
+    steps: int,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> np.ndarray:
+    """Scores along each order, ``(orders, steps + 1)``; both ends are the same for all."""
+    found = np.empty((len(orders), steps + 1))
+    ends = scores_of(forward(torch.stack([before, after])).double(), target.expand(2, 1), of)
+    found[:, 0], found[:, -1] = ends[0].item(), ends[1].item()
+    advance(2)
+    todo = [(row, step) for row in range(len(orders)) for step in range(1, steps)]
+    ranks = torch.from_numpy(np.stack(orders)).to(before.device)
+    size = ranks[0].numel()
+    for begin in range(0, len(todo), batch_size):
+        some = todo[begin : begin + batch_size]
+        rows = torch.tensor([row for row, _ in some], device=before.device)
+        upto = torch.tensor([step * size / steps for _, step in some], device=before.device)
+        changed = ranks[rows] < upto.reshape(-1, *[1] * (ranks.ndim - 1))
+        outputs = forward(torch.where(changed[:, None], after, before))
+        values = scores_of(outputs.double(), target.expand(len(some), 1), of)[:, 0]
+        for (row, step), value in zip(some, values.tolist(), strict=True):
+            found[row, step] = value
+        advance(len(some))
+    return found
+
+
+def _orders(values: np.ndarray, draws: int, seed: int) -> list[np.ndarray]:
+    """Each pixel's turn, int64 like the map: of the map itself, and of the map elsewhere."""
+    rng = np.random.default_rng(seed)
+    return [_turns(each, rng) for each in (values, *_elsewhere(values, draws, rng))]
+
+
+def _elsewhere(values: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for _ in range(draws):
+        moved = values
+        for axis, size in enumerate(values.shape):
+            moved = np.roll(moved, int(rng.integers(size)), axis)
+            if rng.integers(2):
+                moved = np.flip(moved, axis)
+        yield moved
+
+
+def _turns(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """0 for the highest value; those with the same value in random order."""
+    flat = values.ravel()
+    order = np.lexsort((rng.random(flat.size), -flat))
+    turns = np.empty(flat.size, np.int64)
+    turns[order] = np.arange(flat.size)
+    return turns.reshape(values.shape)
+
+
+def _check(steps: int, fill: str | float, draws: int, batch_size: int) -> None:
+    require_count(steps, "steps", 2)
+    require_count(draws, "draws", 0)
+    require_count(batch_size, "batch_size", 1)
+    if isinstance(fill, str) and fill not in FILLS:
+        raise unknown_name("fill", fill, FILLS)
+
+
+def _check_fits(explanation: Explanation, question: Question) -> None:
+    wanted = (*question.lead, *question.space)
+    if explanation.map.shape != wanted:
+        raise InputError(
+            f"The explanation's map is {explanation.map.shape}, for these images it would be "
+            f"{wanted}. Give the images that were explained."
+        )
