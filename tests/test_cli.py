@@ -34,7 +34,8 @@ from fits import (
 from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
-    "augment", "check", "compare", "demo", "describe", "features", "fit", "nets", "predict",
+    "augment", "check", "compare", "demo", "describe", "explain", "features", "fit", "nets",
+    "predict",
 )  # fmt: skip
 
 

@@ -56,6 +56,16 @@ ORDER = (
     "finetune", "finetune.plan", "finetune.cutting", "finetune.maps", "finetune.starting",
     "finetune.step", "finetune.loop", "finetune.finding", "finetune.classifier",
     "planning", "transferring", "fitting", "predicting", "estimator", "augmenting",
+    # what a network looks at
+    "incremental.changes", "incremental.operations", "incremental.localising",
+    "incremental.aliases", "incremental.folding", "incremental.plain", "incremental.reduced",
+    "incremental.lowering", "incremental.regions", "incremental.grouping", "incremental.layout",
+    "incremental.rows", "incremental.engine", "incremental.calibrating",
+    "incremental.remembering", "incremental",
+    "explain.result", "explain.asking", "explain.fills", "explain.forward",
+    "explain.gradients", "explain.cam", "explain.segments", "explain.surrogate",
+    "explain.perturbing", "explain.occluders", "explain.positions", "explain.occluding",
+    "explain.faithfulness", "explain.localisation", "explain.agreeing", "explain.sanity", "explain",
     # several ways on the same photos
     "comparing", "comparing.ladder", "comparing.statistics", "comparing.cells",
     "comparing.folder", "comparing.material", "comparing.result", "comparing.story",
@@ -64,8 +74,11 @@ ORDER = (
     "demo.paint", "demo.relief", "demo.clutter", "demo.creatures", "demo.backgrounds",
     "demo.scene", "demo.photos", "demo", "demo.story",
     "pictures", "pictures.svg", "pictures.layers", "pictures.rows", "pictures.photo",
-    "pictures.stack", "field_picture",
-    "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.networks", "cli.features",
+    "pictures.stack", "field_picture", "pictures.heat",
+    "explaining", "explaining.asked", "explaining.result", "explaining.page",
+    "explaining.running",
+    "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.networks",
+    "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
 
@@ -75,7 +88,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 # What a photo's worker process, a report or `--help` should not have to wait for.
 TORCH = (
     "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
-    "predicting", "transferring",
+    "predicting", "transferring", "incremental", "explain", "explaining",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")
 
@@ -160,13 +173,14 @@ def test_the_public_names() -> None:
         "build_report",
         "check",
         "describe",
+        "explain",
         "fit",
         "load_net",
         "predict",
     ]
     assert dir(convscope) == sorted([*convscope.__all__, "__version__"])
     for name in convscope.__all__:
-        assert getattr(convscope, name).__name__ == name
+        assert getattr(convscope, name).__name__.removeprefix("convscope.") == name
     with pytest.raises(AttributeError, match="has no attribute 'predcit'"):
         _ = convscope.predcit
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import InputError
-from convscope.explain.gradcam import gradcam
+from convscope.explain.cam import gradcam
 from convscope.explain.gradients import integrated_gradients, saliency, smoothgrad
 from convscope.nets.catalog import build_net, net_spec
 

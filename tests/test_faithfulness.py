@@ -1,46 +1,22 @@
-"""Deletion, insertion, pointing game, agreement, randomisation: where the truth is known."""
+"""Deletion and insertion: where the truth is known."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import InputError
-from convscope.explain.agreement import agreement
+from by_hand import Weighted, explained
+from convscope import InputError, load_net
+from convscope.data.survey import DecodeSpec, survey
 from convscope.explain.faithfulness import Curve, deletion, insertion
 from convscope.explain.fills import blurred, filled
 from convscope.explain.gradients import saliency
-from convscope.explain.localisation import locate
-from convscope.explain.result import Explanation
-from convscope.explain.sanity import randomisation
-
-
-class Weighted(nn.Module):
-    """Score 0 is a weighted sum of the pixels, score 1 its opposite."""
-
-    def __init__(self, weights: Tensor) -> None:
-        super().__init__()
-        self.weights = nn.Buffer(weights)
-
-    def forward(self, x: Tensor) -> Tensor:
-        score = (x * self.weights).flatten(1).sum(1)
-        return torch.stack([score, -score], 1)
-
-
-def explained(values: np.ndarray, target: object = 0, method: str = "by hand") -> Explanation:
-    targets = np.asarray(target)
-    return Explanation(
-        map=np.asarray(values, np.float32), signed=True, target=targets,
-        score=np.zeros(targets.shape), of="logit", method=method, parameters={}, seconds=0.0,
-        forwards=1.0,
-    )  # fmt: skip
-
-
-# Deletion and insertion
+from convscope.nets.catalog import NETS
 
 
 def test_areas_by_hand() -> None:
@@ -55,7 +31,7 @@ def test_areas_by_hand() -> None:
     np.testing.assert_allclose(worst.scores, [10, 9, 7, 4, 0])
     into = insertion(net, image, best, of="logit", steps=4, fill=0.0, draws=0)
     np.testing.assert_allclose(into.scores, [0, 4, 7, 9, 10])
-    assert into.line() == "insertion 6.25"
+    assert into.line() == str(into) == "insertion 6.25"
     assert found.forwards == 1 + 2 + 3
 
 
@@ -118,6 +94,81 @@ def test_images_targets_and_batches_have_no_influence_on_each_other() -> None:
     assert found.area.shape == (2,)
 
 
+def test_no_order_is_better_than_that_of_the_weights() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(20, 30))
+    net, image = Weighted(torch.from_numpy(weights[None]).float()), torch.ones(1, 20, 30)
+    removed = deletion(net, image, explained(weights), of="logit", fill=0.0, steps=6)
+    gone = np.concatenate([[0], np.sort(weights.ravel())[::-1].cumsum()])
+    by_numpy = weights.sum() - gone[[0, 100, 200, 300, 400, 500, 600]]
+    np.testing.assert_allclose(removed.scores, by_numpy, atol=1e-3)
+    np.testing.assert_allclose(
+        removed.area, np.trapezoid(by_numpy, np.linspace(0, 1, 7)), atol=1e-3
+    )
+    brought = insertion(net, image, explained(weights), of="logit", fill=0.0, steps=6)
+    assert (removed.random_areas > removed.area).all()
+    assert (brought.random_areas < brought.area).all()
+    # What is brought in by one order is what the opposite order leaves.
+    opposite = deletion(net, image, explained(-weights), of="logit", fill=0.0, steps=6)
+    np.testing.assert_allclose(brought.scores, opposite.scores[::-1], atol=1e-3)
+
+
+def shown(net: nn.Module) -> list[Tensor]:
+    """Whatever the network is given from now on."""
+    seen: list[Tensor] = []
+    net.register_forward_hook(lambda _module, given, _output: seen.append(given[0].clone()))
+    return seen
+
+
+def test_equal_values_go_in_blocks() -> None:
+    net, image = Weighted(torch.ones(1, 28, 42)), torch.ones(1, 28, 42)
+    seen = shown(net)
+    deletion(net, image, explained(np.ones((28, 42))), fill=0.0, steps=7, draws=2)
+    images = torch.cat(seen[1:])[2:, 0]
+    assert len(images) == 3 * 6
+    # 14 x 14 blocks of 2 x 3 pixels, each there or gone, 28 at a time.
+    blocks = images.reshape(-1, 14, 2, 14, 3).movedim(2, 3).flatten(3)
+    assert torch.equal(blocks.amax(3), blocks.amin(3))
+    assert (1 - blocks.amax(3)).sum((1, 2)).tolist() == [28.0 * step for step in range(1, 7)] * 3
+    # The values come first: of two super-pixels, all of the higher one goes before the other.
+    halves = np.ones((28, 42))
+    halves[:, 21:] = 2
+    seen.clear()
+    deletion(net, image, explained(halves), fill=0.0, steps=4, draws=0)
+    images = torch.cat(seen[1:])[2:, 0]
+    assert images[0][:, :21].all()
+    assert images[1][:, :21].all()
+    assert not images[1][:, 21:].any()
+
+
+def test_images_share_batches_and_no_batch_is_larger_than_said() -> None:
+    net = Weighted(torch.rand(1, 6, 6))
+    seen = shown(net)
+    maps = np.random.default_rng(0).normal(size=(3, 2, 6, 6))
+    found = deletion(
+        net, torch.rand(3, 1, 6, 6), explained(maps, [[0, 1]] * 3), steps=5, draws=0, batch_size=8
+    )
+    assert [len(some) for some in seen] == [3, 8, 8, 8, 6]  # 3 x (2 ends + 2 targets x 4 between)
+    assert found.forwards == 33
+
+
+def test_the_caller_finds_all_as_it_was() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    image = torch.rand(1, 6, 6, requires_grad=True)
+    kept = image.detach().clone()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    deletion(net, image, explained(np.ones((6, 6))), steps=3, draws=2)
+    assert torch.equal(torch.rand(1), expected)
+    assert net.training
+    assert net[1].training
+    assert image.grad is None
+    assert torch.equal(image, kept)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
 def test_equal_values_go_in_random_order_and_the_seed_decides() -> None:
     net, image, _ = field()
     flat = explained(np.ones((24, 24)))
@@ -138,121 +189,50 @@ def test_what_does_not_fit() -> None:
     net, image, blob = field()
     for wrong, said in (
         ({"steps": 1}, "steps=1"), ({"draws": -1}, "draws=-1"), ({"fill": "men"}, "'mean'"),
+        ({"fill": float("nan")}, "fill=nan"), ({"batch_size": 0}, "batch_size=0"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=said):
             deletion(net, image, explained(blob), **wrong)
     with pytest.raises(InputError, match="Give the images that were explained"):
         deletion(net, image, explained(blob[:20]))
+    with pytest.raises(InputError, match="by hand has NaN or infinity"):
+        deletion(net, image, explained(np.where(blob > 0.5, np.nan, blob)))
 
 
-def test_a_curve_without_draws_has_no_verdict() -> None:
-    curve = Curve("deletion", np.zeros(3), np.zeros(3), np.array(0.2), np.zeros(0), "logit", 0, 0)
+def curve_of(area: list[float] | float, draws: list[list[float]] | list[float]) -> Curve:
+    return Curve(
+        "deletion", np.zeros(3), np.zeros(3), np.array(area), np.array(draws, float), "logit", 0, 0
+    )
+
+
+def test_too_few_draws_give_no_verdict() -> None:
+    curve = curve_of(0.2, [])
     assert curve.line() == "deletion 0.20"
+    assert np.isnan(curve.random)
     assert "random" not in curve.to_dict()
+    # The best that 18 draws could show happens by chance more often than in one of twenty.
+    curve = curve_of(0.2, [0.4] * 18)
+    assert curve.line() == "deletion 0.20 (random 0.40)"
+    assert not curve.better
+    assert curve.to_dict()["better_than_random"] is None
+    assert curve_of(0.2, [0.4] * 19).to_dict()["better_than_random"] is True
 
 
-# Pointing game and mass
+def test_several_maps_in_one_line() -> None:
+    curve = curve_of([0.2, 0.6], [[0.4] * 19, [0.5] * 19])
+    assert str(curve) == "deletion 0.40 (random 0.45), mean of 2; better than random: 1"
+    assert curve.line(1) == "deletion 0.60 (random 0.50): no better than random"
+    few = curve_of([0.2, 0.6], [[0.4], [0.5]])
+    assert str(few) == "deletion 0.40 (random 0.45), mean of 2"
 
 
-def test_pointing_game_and_mass_by_hand() -> None:
-    values = np.array([[[0.0, 3.0], [1.0, -5.0]], [[2.0, 1.0], [1.0, 0.0]]])
-    masks = np.array([[[0, 1], [0, 1]], [[0, 1], [0, 0]]], bool)
-    found = locate(explained(values, [0, 0]), masks)
-    np.testing.assert_array_equal(found.hit, [True, False])
-    np.testing.assert_allclose(found.mass, [3 / 4, 1 / 4])
-    np.testing.assert_allclose(found.area, [0.5, 0.25])
-    np.testing.assert_allclose(found.hit_by_chance, [0.5, 0.25])
-    near = locate(explained(values, [0, 0]), masks, tolerance=1)
-    np.testing.assert_array_equal(near.hit, [True, True])
-    np.testing.assert_allclose(near.hit_by_chance, 1.0)
-    assert found.line(0) == "points at the object, 75% of the map on it (area 50%)"
-    one = locate(explained(values[0]), masks[0])
-    assert bool(one.hit) is True
-    assert json.loads(json.dumps(one.to_dict()))["mass_in_mask"] == 0.75
-    none = locate(explained(-np.ones((2, 2))), masks[0])
-    assert none.to_dict()["mass_in_mask"] is None
-    several = locate(explained(np.stack([values, values], 1), [[0, 1], [0, 1]]), masks)
-    np.testing.assert_array_equal(several.hit, [[True, True], [False, False]])
-
-
-def test_masks_that_do_not_fit() -> None:
-    values = explained(np.ones((2, 3)))
-    with pytest.raises(InputError, match="Masks of shape"):
-        locate(values, np.ones((4, 4), bool))
-    with pytest.raises(InputError, match="A mask has no object"):
-        locate(values, np.zeros((2, 3), bool))
-    with pytest.raises(InputError, match="tolerance=-1"):
-        locate(values, np.ones((2, 3), bool), tolerance=-1)
-
-
-# Agreement
-
-
-def test_agreement() -> None:
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(2, 20, 20))
-    same, opposite = explained(a**3, [0, 1], "b"), explained(-a, [0, 1], "c")
-    found = agreement([explained(a, [0, 1], "a"), same, opposite])
-    assert [pair.methods for pair in found] == [("a", "b"), ("a", "c"), ("b", "c")]
-    np.testing.assert_allclose(found[0].rank_correlation, 1)
-    np.testing.assert_allclose(found[0].overlap, 1)
-    np.testing.assert_allclose(found[1].rank_correlation, -1)
-    np.testing.assert_allclose(found[1].overlap, 0)
-    noise = agreement([explained(a, [0, 1]), explained(rng.normal(size=a.shape), [0, 1])])
-    assert (np.abs(noise[0].rank_correlation) < 0.2).all()
-    assert (noise[0].overlap < 0.15).all()
-    with pytest.raises(InputError, match="two explanations or more"):
-        agreement([same])
-    with pytest.raises(InputError, match="other images or targets"):
-        agreement([same, explained(a, [1, 1])])
-
-
-# Randomisation
-
-
-def trained() -> tuple[nn.Module, Tensor]:
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 6, 3), nn.ReLU(),
-        nn.Flatten(), nn.Linear(6 * 6 * 6, 2),
-    )  # fmt: skip
-    return net, torch.randn(3, 1, 16, 16)
-
-
-def edges(model: nn.Module, images: Tensor, target: object) -> Explanation:
-    """Shows the image whatever the network."""
-    rows = images.diff(dim=2, append=images[:, :, -1:]).abs()
-    columns = images.diff(dim=3, append=images[..., -1:]).abs()
-    return explained((rows + columns)[:, 0].numpy(), np.zeros(len(images), int))
-
-
-def test_an_edge_detector_fails_and_a_gradient_passes() -> None:
-    net, images = trained()
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    bad = randomisation(edges, net, images, steps=3)
-    good = randomisation(lambda m, x, t: saliency(m, x, t), net, images, steps=3)
-    assert torch.equal(torch.rand(1), expected)
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    np.testing.assert_allclose(bad.rank_correlation, 1)
-    assert not bad.depends
-    assert bad.line().endswith("it shows the image, not the network")
-    assert good.depends
-    assert good.rank_correlation[-1] < 0.4
-    assert good.layers == ("6", "3", "0")  # from the top down
-    assert good.similarity is not None
-    assert good.similarity.shape == (3,)
-    assert bad.similarity is not None
-    np.testing.assert_allclose(bad.similarity, 1)
-    again = randomisation(lambda m, x, t: saliency(m, x, t), net, images, steps=3)
-    np.testing.assert_array_equal(again.rank_correlation, good.rank_correlation)
-
-
-def test_randomisation_of_series_and_of_nothing() -> None:
-    series = nn.Sequential(nn.Conv1d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 18, 2))
-    found = randomisation(lambda m, x, t: saliency(m, x, t), series, torch.randn(2, 1, 20))
-    assert found.similarity is None
-    with pytest.raises(InputError, match="no weights"):
-        randomisation(edges, nn.Flatten(), torch.randn(2, 1, 8, 8))
+@pytest.mark.shared
+def test_saliency_of_real_photos_beats_itself_elsewhere(shared: Path) -> None:
+    spec = NETS["mobilenet_v2"]
+    net = load_net("mobilenet_v2", str(shared / "weights/mobilenet_v2_imagenet_1000.safetensors"))
+    photos = sorted((shared / "images" / "hymenoptera" / "bees").glob("*.jp*g"))[3:60:28]
+    (chunk,) = survey(photos, DecodeSpec(spec.resize, spec.size, fast=False), workers=0)
+    pixels = torch.from_numpy(chunk.pixels).movedim(3, 1) / 255
+    x = (pixels - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[:, None, None]
+    found = deletion(net, x, saliency(net, x), draws=5)
+    assert found.area.mean() < 0.7 * found.random.mean()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from convscope.errors import InputError
 from convscope.explain.fills import blurred
 from convscope.explain.occluders import covers
-from convscope.explain.occlusion import occlusion
+from convscope.explain.occluding import occlusion
 from convscope.explain.positions import grid, near, spread
 from convscope.explain.result import Explanation
 

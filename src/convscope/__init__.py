@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convscope import explain
     from convscope.data.checks import check
     from convscope.describing import describe
     from convscope.errors import ConvscopeError, InputError
@@ -39,6 +40,7 @@ __all__ = [
     "build_report",
     "check",
     "describe",
+    "explain",
     "fit",
     "load_net",
     "predict",
@@ -60,9 +62,13 @@ _HOMES = {
     "load_net": "convscope.nets.pretrained",
     "predict": "convscope.predicting",
 }
+# Rooms of their own.
+_ROOMS = ("explain",)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"convscope.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'convscope' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -97,7 +97,7 @@ def predict(
     run = run if isinstance(run, Run) else Run(Path(run))
     info = run.info()
     forward = classifier(run, info)
-    wanted = _list([photos] if isinstance(photos, (str, Path)) else photos)
+    wanted = listed([photos] if isinstance(photos, (str, Path)) else photos)
     files = [path for path, error in wanted if error is None]
     with (
         (progress or Progress()).task("predicting", len(files), "photos") as advance,
@@ -192,8 +192,19 @@ def _head_on_backbone(
     return forward
 
 
-def _list(photos: Sequence[Path | str]) -> list[tuple[Path, str | None]]:
-    """Each photo with None, or with why it cannot be used: nothing is passed over in silence."""
+def listed(photos: Sequence[Path | str]) -> list[tuple[Path, str | None]]:
+    """Each photo with None, or with why it cannot be used: nothing is passed over in silence.
+
+    Parameters
+    ----------
+    photos : sequence of path
+        Files, and folders that are searched for photos.
+
+    Raises
+    ------
+    InputError
+        A folder holds no photos.
+    """
     wanted: list[tuple[Path, str | None]] = []
     for photo in map(Path, photos):
         if not photo.is_dir():

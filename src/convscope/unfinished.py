@@ -70,40 +70,20 @@ class UnfinishedFolder:
         overwrite: bool,
         resume: bool,
     ) -> None:
-        if out.name in ("", ".."):
-            raise InputError(
-                f"--out {out} is no name for a folder. Give one, such as --out my-{result}."
-            )
+        _require_name(out, result)
         self.out = out
         self.folder = out.with_name(out.name + ".partial")
         self.work = self.folder / "work"
         self.overwrite = overwrite
-        self._name, self._result, self._marks = work, result, marks
+        self._name = work
         self._lock = FileLock(self.work / "lock")
         try:
-            self._require_free()
+            _require_free(out, result, marks, overwrite=overwrite)
             self.resumed = self._open(asked, resume)
         except OSError as error:
             raise ConvscopeError(
                 f"{self.folder} cannot be written: {error.strerror}. Choose another --out."
             ) from None
-
-    def _require_free(self) -> None:
-        if not (self.out.exists() or self.out.is_symlink()):
-            return
-        if not self.overwrite:
-            hint = ", or add --overwrite" if self._is_ours() else ""
-            raise InputError(f"{self.out} exists already. Choose another --out{hint}.")
-        if not self._is_ours():
-            raise InputError(
-                f"{self.out} exists and is no {self._result} of convscope: it is not overwritten. "
-                "Choose another --out."
-            )
-
-    def _is_ours(self) -> bool:
-        if self.out.is_symlink() or not self.out.is_dir():
-            return False
-        return (self.out / self._marks).is_file() or not any(self.out.iterdir())
 
     def _open(self, asked: dict[str, Any], resume: bool) -> bool:
         """Make the partial folder; whether it holds earlier work."""
@@ -210,20 +190,91 @@ class UnfinishedFolder:
         # What a process that was killed was writing just then.
         for unfinished in [*self.folder.glob(".*"), *self.folder.glob("log/.*")]:
             unfinished.unlink()
-        old = self.out.with_name(f".{self.out.name}.old-{os.getpid()}")
-        replaces = self.overwrite and self.out.exists()
-        if replaces:
-            self.out.rename(old)
-        try:
-            self.folder.rename(self.out)
-        except BaseException:
-            if replaces:
-                old.rename(self.out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        _put(self.folder, self.out, overwrite=self.overwrite)
         shutil.rmtree(self.out / self.work.name, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove everything that was written."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(out: Path, *, result: str, marks: str, overwrite: bool) -> Iterator[Path]:
+    """A folder that appears whole when the context ends well, and not at all otherwise.
+
+    Parameters
+    ----------
+    out : Path
+    result : str
+        What it holds, a noun: "explanation".
+    marks : str
+        The file by which a finished one is known: nothing else is ever overwritten.
+    overwrite : bool
+
+    Yields
+    ------
+    Path
+        To write into.
+
+    Raises
+    ------
+    InputError
+        ``out`` exists.
+    ConvscopeError
+        It cannot be written.
+    """
+    _require_name(out, result)
+    folder = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        _require_free(out, result, marks, overwrite=overwrite)
+        folder.mkdir(parents=True)
+        yield folder
+        _put(folder, out, overwrite=overwrite)
+    except OSError as error:
+        raise ConvscopeError(
+            f"{error.filename or out} cannot be written: {error.strerror or error}. Make room, or "
+            "choose another --out."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_name(out: Path, result: str) -> None:
+    if out.name in ("", ".."):
+        raise InputError(
+            f"--out {out} is no name for a folder. Give one, such as --out my-{result}."
+        )
+
+
+def _require_free(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
+    if not (out.exists() or out.is_symlink()):
+        return
+    ours = (
+        not out.is_symlink()
+        and out.is_dir()
+        and ((out / marks).is_file() or not any(out.iterdir()))
+    )
+    if not overwrite:
+        hint = ", or add --overwrite" if ours else ""
+        raise InputError(f"{out} exists already. Choose another --out{hint}.")
+    if not ours:
+        raise InputError(
+            f"{out} exists and is no {result} of convscope: it is not overwritten. "
+            "Choose another --out."
+        )
+
+
+def _put(folder: Path, out: Path, *, overwrite: bool) -> None:
+    """Give a folder its name; what was there goes once the new one is in its place."""
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
+    replaces = overwrite and out.exists()
+    if replaces:
+        out.rename(old)
+    try:
+        folder.rename(out)
+    except BaseException:
+        if replaces:
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

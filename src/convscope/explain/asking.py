@@ -20,6 +20,10 @@ Target = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | Tensor | N
 _BATCH = 32
 
 
+class _Unusable(InputError):
+    """The network takes the images, but what it gives cannot be explained."""
+
+
 @dataclass(frozen=True)
 class Question:
     """Inputs and what is asked of each.
@@ -180,7 +184,7 @@ def _first_pass(model: nn.Module, given: Tensor) -> tuple[Tensor, Tensor, bool]:
         batch = (given[None] if single else given).clone()
         try:
             return batch, answers(model, batch), single
-        except InputError:
+        except _Unusable:
             raise
         except Exception as error:  # whatever a layer says of the shape
             errors.append(str(error).strip().splitlines()[0])
@@ -190,7 +194,7 @@ def _first_pass(model: nn.Module, given: Tensor) -> tuple[Tensor, Tensor, bool]:
 
 
 def _is_one_dimensional(model: nn.Module) -> bool:
-    kinds = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d)
+    kinds = (nn.Conv1d, nn.ConvTranspose1d)
     flat = (nn.Conv2d, nn.ConvTranspose2d)
     modules = list(model.modules())
     return any(isinstance(m, kinds) for m in modules) and not any(
@@ -200,12 +204,12 @@ def _is_one_dimensional(model: nn.Module) -> bool:
 
 def _outputs_of(outputs: object, count: int) -> Tensor:
     if not isinstance(outputs, Tensor):
-        raise InputError(
+        raise _Unusable(
             f"The network gives a {type(outputs).__name__}; explanations need one tensor "
             "(n, classes). Put a module around it that picks the one."
         )
     if outputs.ndim != 2 or len(outputs) != count:
-        raise InputError(
+        raise _Unusable(
             f"The network gives {_words(outputs.shape)} for {count} images; explanations need "
             "(n, classes). Put a module around it that picks or averages."
         )

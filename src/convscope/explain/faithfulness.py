@@ -7,8 +7,9 @@ what the same map reaches when it lies at a wrong place.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +24,11 @@ from convscope.explain.gradients import require_count
 from convscope.explain.result import Explanation, Of
 from convscope.progress import Progress
 
-# One in twenty by chance.
+# One in twenty by chance; with fewer draws than this, nothing can be that rare.
 _CHANCE = 0.05
+_ENOUGH = 19
+# Pixels with the same value go in blocks of this share of each side.
+_CELLS = 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +80,14 @@ class Curve:
 
     @property
     def better(self) -> np.ndarray:
-        """Whether the map is better than chance, bool ``(...)``."""
+        """Whether the map is better than chance, bool ``(...)``; never with under 19 draws."""
         return self.p_value <= _CHANCE + 1e-12
+
+    @property
+    def decided(self) -> bool:
+        """Whether there are draws enough, 19, to say of a map that it is no better than chance."""
+        enough: bool = self.random_areas.shape[-1] >= _ENOUGH
+        return enough
 
     def line(self, place: int | tuple[int, ...] = ()) -> str:
         """Say it of one map: ``deletion 0.21 (random 0.48)``.
@@ -90,8 +100,20 @@ class Curve:
         said = f"{self.kind} {self.area[place]:.2f}"
         if self.random_areas.shape[-1]:
             said += f" (random {self.random[place]:.2f})"
-            if not self.better[place]:
+            if self.decided and not self.better[place]:
                 said += ": no better than random"
+        return said
+
+    def __str__(self) -> str:
+        """Of one map its line; of several, their means and how many are better than chance."""
+        if not self.area.ndim:
+            return self.line()
+        said = f"{self.kind} {self.area.mean():.2f}"
+        if self.random_areas.shape[-1]:
+            said += f" (random {self.random.mean():.2f})"
+        said += f", mean of {self.area.size}"
+        if self.decided:
+            said += f"; better than random: {int(self.better.sum())}"
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,7 +128,7 @@ class Curve:
                 {
                     "random": self.random.tolist(),
                     "p_value": self.p_value.tolist(),
-                    "better_than_random": self.better.tolist(),
+                    "better_than_random": self.better.tolist() if self.decided else None,
                 }
                 if self.random_areas.shape[-1]
                 else {}
@@ -148,16 +170,20 @@ def deletion(
     fill : str or float
         What is shown instead: the image's ``mean`` colour, its ``blur``, or one number.
     draws : int
-        Random maps; 0 for none. 19 can tell at 5 %.
+        Random maps; 0 for none. It takes 19 to tell at 5 %: with fewer, their mean is given and no
+        verdict.
     batch_size : int
+        Altered images at a time, of whatever image and target.
     seed : int
-        Of the draws, and of the order of pixels with the same value.
+        Of the draws, and of the order of pixels with the same value: they go in blocks, since
+        single pixels at random would break the network by themselves.
     progress : Progress, optional
 
     Raises
     ------
     InputError
-        The images are not those of the explanation; an option is none.
+        The images are not those of the explanation; the map has NaN or infinity; an option is
+        none.
     """
     return _curve(
         "deletion", model, images, explanation, of, steps, fill, draws, batch_size, seed, progress
@@ -217,25 +243,26 @@ def _curve(
         _check_fits(explanation, question)
         maps = explanation.map.reshape(n, t, *question.space)
         forward = fast_forward(model, question.images, question.outputs)
-        areas, scores = np.empty((n, t, 1 + draws)), np.empty((n, t, steps + 1))
+        scores = np.empty((n, t, 1 + draws, steps + 1))
         passes = n * (2 + t * (1 + draws) * (steps - 1))
+        altered = _altered(kind, question, maps, steps, fill, draws, seed)
         with (progress or Progress()).task(kind, passes, "images") as advance:
-            for place in range(n):
-                before, after = question.images[place], filled(question.images[place], fill)
-                if kind == "insertion":
-                    before, after = after, before
-                for of_target in range(t):
-                    orders = _orders(maps[place, of_target], draws, seed)
-                    found = _scores(
-                        forward, before, after, orders, question.targets[place, of_target],
-                        of, steps, batch_size, advance,
-                    )  # fmt: skip
-                    areas[place, of_target] = np.trapezoid(found, dx=1 / steps, axis=1)
-                    scores[place, of_target] = found[0]
+            while some := list(islice(altered, batch_size)):
+                outputs = forward(torch.stack([each.image for each in some])).double()
+                targets = question.targets[[each.place for each in some]]
+                values = scores_of(outputs, targets, of).cpu().numpy()
+                for each, of_targets in zip(some, values, strict=True):
+                    if each.target is None:
+                        scores[each.place, :, :, each.step] = of_targets[:, None]
+                    else:
+                        found = of_targets[each.target]
+                        scores[each.place, each.target, each.order, each.step] = found
+                advance(len(some))
+    areas = np.asarray(np.trapezoid(scores, dx=1 / steps, axis=-1))
     return Curve(
         kind=kind,
         shares=np.linspace(0, 1, steps + 1),
-        scores=question.shaped(scores),
+        scores=question.shaped(scores[:, :, 0]),
         area=question.shaped(areas[..., 0]),
         random_areas=question.shaped(areas[..., 1:]),
         of=of,
@@ -244,58 +271,66 @@ def _curve(
     )
 
 
-def _scores(
-    forward: Callable[[Tensor], Tensor],
-    before: Tensor,
-    after: Tensor,
-    orders: list[np.ndarray],
-    target: Tensor,
-    of: Of,
+@dataclass(frozen=True, eq=False)
+class _Altered:
+    """An image with part of it changed: of which image, target and order, and how far along it."""
+
+    place: int
+    target: int | None  # None: an end of the curve, the same for all targets and orders
+    order: int
+    step: int
+    image: Tensor
+
+
+def _altered(
+    kind: str,
+    question: Question,
+    maps: np.ndarray,
     steps: int,
-    batch_size: int,
-    advance: Callable[[int], None],
-) -> np.ndarray:
-    """Scores along each order, ``(orders, steps + 1)``; both ends are the same for all."""
-    found = np.empty((len(orders), steps + 1))
-    ends = scores_of(forward(torch.stack([before, after])).double(), target.expand(2, 1), of)
-    found[:, 0], found[:, -1] = ends[0].item(), ends[1].item()
-    advance(2)
-    todo = [(row, step) for row in range(len(orders)) for step in range(1, steps)]
-    ranks = torch.from_numpy(np.stack(orders)).to(before.device)
-    size = ranks[0].numel()
-    for begin in range(0, len(todo), batch_size):
-        some = todo[begin : begin + batch_size]
-        rows = torch.tensor([row for row, _ in some], device=before.device)
-        upto = torch.tensor([step * size / steps for _, step in some], device=before.device)
-        changed = ranks[rows] < upto.reshape(-1, *[1] * (ranks.ndim - 1))
-        outputs = forward(torch.where(changed[:, None], after, before))
-        values = scores_of(outputs.double(), target.expand(len(some), 1), of)[:, 0]
-        for (row, step), value in zip(some, values.tolist(), strict=True):
-            found[row, step] = value
-        advance(len(some))
-    return found
+    fill: str | float,
+    draws: int,
+    seed: int,
+) -> Iterator[_Altered]:
+    """All that the network has to look at, made one by one: any number needs no more memory."""
+    for place, image in enumerate(question.images):
+        before, after = image, filled(image, fill)
+        if kind == "insertion":
+            before, after = after, before
+        yield _Altered(place, None, 0, 0, before)
+        yield _Altered(place, None, 0, steps, after)
+        for target, values in enumerate(maps[place]):
+            # The draws of an image depend neither on other images nor on other targets.
+            for order, turns in enumerate(_orders(values, draws, seed)):
+                ranks = torch.from_numpy(turns).to(image.device)
+                for step in range(1, steps):
+                    changed = ranks < round(step * values.size / steps)
+                    mixed = torch.where(changed, after, before)
+                    yield _Altered(place, target, order, step, mixed)
 
 
-def _orders(values: np.ndarray, draws: int, seed: int) -> list[np.ndarray]:
+def _orders(values: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Each pixel's turn, int64 like the map: of the map itself, and of the map elsewhere."""
     rng = np.random.default_rng(seed)
-    return [_turns(each, rng) for each in (values, *_elsewhere(values, draws, rng))]
-
-
-def _elsewhere(values: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    yield _turns(values, rng)
     for _ in range(draws):
-        moved = values
-        for axis, size in enumerate(values.shape):
-            moved = np.roll(moved, int(rng.integers(size)), axis)
-            if rng.integers(2):
-                moved = np.flip(moved, axis)
-        yield moved
+        yield _turns(_elsewhere(values, rng), rng)
+
+
+def _elsewhere(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    moved = values
+    for axis, size in enumerate(values.shape):
+        moved = np.roll(moved, int(rng.integers(size)), axis)
+        if rng.integers(2):
+            moved = np.flip(moved, axis)
+    return moved
 
 
 def _turns(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """0 for the highest value; those with the same value in random order."""
+    """0 for the highest value; of those with the same value, one block after the other."""
+    cells = [np.arange(size) * min(_CELLS, size) // size for size in values.shape]
+    blocks = rng.random([each[-1] + 1 for each in cells])[np.ix_(*cells)]
     flat = values.ravel()
-    order = np.lexsort((rng.random(flat.size), -flat))
+    order = np.lexsort((blocks.ravel(), -flat))
     turns = np.empty(flat.size, np.int64)
     turns[order] = np.arange(flat.size)
     return turns.reshape(values.shape)
@@ -307,6 +342,8 @@ def _check(steps: int, fill: str | float, draws: int, batch_size: int) -> None:
     require_count(batch_size, "batch_size", 1)
     if isinstance(fill, str) and fill not in FILLS:
         raise unknown_name("fill", fill, FILLS)
+    if not isinstance(fill, str) and not np.isfinite(fill):
+        raise InputError(f"fill={fill}: it must be a finite number, 'mean' or 'blur'.")
 
 
 def _check_fits(explanation: Explanation, question: Question) -> None:
@@ -315,4 +352,8 @@ def _check_fits(explanation: Explanation, question: Question) -> None:
         raise InputError(
             f"The explanation's map is {explanation.map.shape}, for these images it would be "
             f"{wanted}. Give the images that were explained."
+        )
+    if not np.isfinite(explanation.map).all():
+        raise InputError(
+            f"The map of {explanation.method} has NaN or infinity: its pixels have no order."
         )

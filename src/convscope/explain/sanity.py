@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +17,18 @@ from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
 from convscope.errors import InputError
-from convscope.explain.asking import left_as_found
+from convscope.explain.asking import Target, ask, left_as_found
 from convscope.explain.gradients import require_count
 from convscope.explain.result import Explanation
 from convscope.explain.surrogate import rank_correlation
+from convscope.progress import Progress
 
 # A map that resembles the trained network's by more than this, with all weights random, shows the
 # image rather than the network.
 _ALIKE = 0.5
 _WINDOW = 7
 
-Method = Callable[[nn.Module, Tensor, np.ndarray], Explanation]
+Method = Callable[[nn.Module, Tensor, Any], Explanation]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,8 @@ class Randomisation:
     layers : tuple of str
         Down to which layer, counted from the top, weights were random at each step.
     rank_correlation : numpy.ndarray
-        float64 ``(steps,)``: Spearman's of the absolute maps, mean over all maps.
+        float64 ``(steps,)``: Spearman's of the absolute maps, mean over all maps; 0 of a map that
+        is all the same.
     similarity : numpy.ndarray or None
         float64 ``(steps,)``: structural similarity (SSIM) of the absolute maps; None of series and
         of images below 7 pixels.
@@ -56,9 +60,25 @@ class Randomisation:
         said = f"with random weights the map resembles itself by {self.rank_correlation[-1]:.2f}"
         return said if self.depends else f"{said}: it shows the image, not the network"
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "layers": list(self.layers),
+            "rank_correlation": self.rank_correlation.tolist(),
+            "similarity": None if self.similarity is None else self.similarity.tolist(),
+            "depends_on_the_network": self.depends,
+        }
+
 
 def randomisation(
-    method: Method, model: nn.Module, images: Tensor, *, steps: int = 5, seed: int = 0
+    method: Method,
+    model: nn.Module,
+    images: Tensor,
+    target: Target = None,
+    *,
+    steps: int = 5,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Randomisation:
     """Make the weights random from the top down, and explain again at each step.
 
@@ -69,47 +89,88 @@ def randomisation(
         ``lambda net, x, target: saliency(net, x, target)``.
     model : nn.Module
         Left as it is: a copy is made random.
-    images : Tensor
-        See :func:`~convscope.explain.asking.ask`.
+    images, target
+        See :func:`~convscope.explain.asking.ask`; what the whole network says stays the target.
     steps : int
-        Cuts; the last is the whole network.
+        Cuts; the last is the whole network. As many as there are layers: one after the other.
     seed : int
         Of the random weights.
+    progress : Progress, optional
 
     Raises
     ------
     InputError
-        The network has no weights.
+        The network has no weights; the method gives a map with NaN or infinity.
     """
     require_count(steps, "steps", 1)
-    first = method(model, images, None)  # type: ignore[arg-type]
     net = copy.deepcopy(model)
-    named = [
-        (name, module)
-        for name, module in net.named_modules()
-        if any(True for _ in module.parameters(recurse=False))
-    ][::-1]
-    if not named:
+    layers = _from_the_top(net, images, target)
+    if not layers:
         raise InputError("This network has no weights that could be made random.")
-    cuts = sorted({round(len(named) * (step + 1) / steps) for step in range(steps)} - {0})
-    ranks, alike, layers, done = [], [], [], 0
-    for cut in cuts:
-        with left_as_found(net, seed + cut):
-            for _, module in named[done:cut]:
-                _make_random(module)
-        done = cut
-        layers.append(named[cut - 1][0] or type(model).__name__)
-        now = method(net, images, first.target)
-        pairs = list(zip(_maps(first), _maps(now), strict=True))
-        ranks.append(float(np.mean([rank_correlation(a.ravel(), b.ravel()) for a, b in pairs])))
-        if pairs[0][0].ndim == 2 and min(pairs[0][0].shape) >= _WINDOW:
-            alike.append(float(np.mean([_similar(a, b) for a, b in pairs])))
+    first = method(model, images, target)
+    before = _maps(first)
+    cuts = sorted({round(len(layers) * (step + 1) / steps) for step in range(steps)} - {0})
+    ranks, alike, names, done = [], [], [], 0
+    with (progress or Progress()).task("random weights", len(cuts), "steps") as advance:
+        for cut in cuts:
+            with left_as_found(net, seed + cut):
+                for _, module in layers[done:cut]:
+                    _make_random(module)
+            done = cut
+            names.append(layers[cut - 1][0] or type(model).__name__)
+            after = _maps(method(net, images, first.target))
+            pairs = list(zip(before, after, strict=True))
+            ranks.append(float(np.mean([rank_correlation(a.ravel(), b.ravel()) for a, b in pairs])))
+            if before[0].ndim == 2 and min(before[0].shape) >= _WINDOW:
+                alike.append(float(np.mean([_similar(a, b) for a, b in pairs])))
+            advance(1)
     return Randomisation(
-        layers=tuple(layers),
+        layers=tuple(names),
         rank_correlation=np.array(ranks),
         similarity=np.array(alike) if alike else None,
         depends=ranks[-1] <= _ALIKE,
     )
+
+
+def _from_the_top(net: nn.Module, images: Tensor, target: Target) -> list[tuple[str, nn.Module]]:
+    """Layers with weights of their own, the last that computes first.
+
+    By the order in which they are called: that in which a network lists them may be another. One
+    whose weights are used without calling it stands where the module around it does; what only the
+    network itself could be using comes last.
+    """
+    called: dict[str, int] = {}
+    turns = count()
+
+    def note(name: str) -> None:
+        called[name] = next(turns)
+
+    handles = [
+        module.register_forward_hook(lambda _module, _given, _output, name=name: note(name))
+        for name, module in net.named_modules()
+    ]
+    try:
+        with left_as_found(net):
+            ask(net, images, target)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    def turn(name: str) -> int:
+        while name not in called:
+            name = name.rpartition(".")[0]
+            if not name:
+                return -1
+        return called[name]
+
+    own = [
+        (name, module)
+        for name, module in net.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    # Of those with the same turn, the one that is listed last is the top.
+    order = sorted(range(len(own)), key=lambda k: (turn(own[k][0]), k), reverse=True)
+    return [own[k] for k in order]
 
 
 def _make_random(module: nn.Module) -> None:
@@ -124,6 +185,10 @@ def _make_random(module: nn.Module) -> None:
 
 
 def _maps(explanation: Explanation) -> np.ndarray:
+    if not np.isfinite(explanation.map).all():
+        raise InputError(
+            f"The map of {explanation.method} has NaN or infinity: it cannot be compared."
+        )
     lead = explanation.target.ndim
     maps: np.ndarray = np.abs(explanation.map).reshape(-1, *explanation.map.shape[lead:])
     return maps

@@ -135,7 +135,9 @@ class NodeReader(fx.Interpreter):
         first = next((arg for arg in n.args if isinstance(arg, fx.Node)), None)
         if first is None or first not in self.values:
             return
-        writes = bool(writes_in_place(n) or getattr(module, "inplace", False) or n.kwargs.get("inplace"))
+        writes = bool(
+            writes_in_place(n) or getattr(module, "inplace", False) or n.kwargs.get("inplace")
+        )
         passes = isinstance(module, PASSING_MODULES)
         views = name in VIEWS or isinstance(module, RESHAPING_MODULES) or first in self.splits
         if not (writes or passes or views):

@@ -1,0 +1,1 @@
+"""``explain``: a Run folder and photos to maps, pictures and a page."""

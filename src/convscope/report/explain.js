@@ -1,0 +1,190 @@
+"use strict";
+// Maps are drawn here: a byte per place, -127 to 127, coloured and laid over the photo.
+const LOW_TO_HIGH = [[56, 18, 92], [58, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const AGAINST = [20, 92, 190], FOR = [222, 92, 0];
+const content = JSON.parse(document.getElementById("content").textContent);
+
+function coloured(map) {
+  const [height, width] = map.shape;
+  const bytes = Int8Array.from(atob(map.values), (c) => c.charCodeAt(0));
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < bytes.length; i++) {
+    const value = bytes[i] / 127;
+    let colour, strength;
+    if (map.signed) {
+      colour = value < 0 ? AGAINST : FOR;
+      strength = Math.abs(value);
+    } else {
+      const place = Math.max(0, value) * 4, low = Math.min(3, Math.floor(place)), part = place - low;
+      colour = LOW_TO_HIGH[low].map((c, k) => c * (1 - part) + LOW_TO_HIGH[low + 1][k] * part);
+      strength = 0.35 + 0.65 * Math.max(0, value);
+    }
+    image.data.set([...colour, 255 * strength], 4 * i);
+  }
+  context.putImageData(image, 0, 0);
+  return { canvas, bytes };
+}
+
+function stripes(context, width, height, box) {
+  const [left, top, right, bottom] = box;
+  context.save();
+  context.beginPath();
+  context.rect(0, 0, width, height);
+  context.rect(left, top, right - left, bottom - top);
+  context.clip("evenodd");
+  context.fillStyle = "rgba(0, 0, 0, .65)";
+  context.fillRect(0, 0, width, height);
+  context.strokeStyle = "rgba(255, 255, 255, .25)";
+  context.lineWidth = 1.5;
+  for (let x = -height; x < width; x += 10) {
+    context.beginPath();
+    context.moveTo(x, height);
+    context.lineTo(x + height, 0);
+    context.stroke();
+  }
+  context.restore();
+}
+
+function number(value) {
+  return (value > 0 ? "+" : "") + Number(value.toPrecision(2));
+}
+
+function start(section) {
+  const data = content[Number(section.dataset.card)];
+  const find = (name) => section.querySelector(`[data-${name}]`);
+  const original = find("original"), shown = find("map"), said = find("said");
+  const covered = find("covered"), scores = find("scores"), opacity = find("opacity");
+  const usual = scores.innerHTML;
+  const maps = data.maps.map((map) => ({ ...map, ...coloured(map) }));
+  const [left, top, right, bottom] = data.box;
+  const width = original.width, height = original.height;
+  const photo = new Image();
+  let chosen = 0, pointer = null;
+
+  function draw() {
+    const map = maps[chosen], context = shown.getContext("2d");
+    context.filter = "grayscale(1)";
+    context.drawImage(photo, 0, 0, width, height);
+    context.filter = "none";
+    context.globalAlpha = Number(opacity.value) / 100;
+    context.imageSmoothingEnabled = true;
+    context.drawImage(map.canvas, left, top, right - left, bottom - top);
+    context.globalAlpha = 1;
+    stripes(context, width, height, data.box);
+    if (pointer) {
+      context.strokeStyle = "#fff";
+      context.lineWidth = 2;
+      context.strokeRect(pointer[0] - 6, pointer[1] - 6, 12, 12);
+      context.strokeStyle = "#000";
+      context.strokeRect(pointer[0] - 7.5, pointer[1] - 7.5, 15, 15);
+    }
+    find("bar").className = `bar ${map.signed ? "signed" : "unsigned"}`;
+    find("low").textContent = map.signed ? number(-map.scale) : "0";
+    find("high").textContent = number(map.scale);
+    find("unit").textContent = map.unit;
+  }
+
+  function plain() {
+    original.getContext("2d").drawImage(photo, 0, 0, width, height);
+    stripes(original.getContext("2d"), width, height, data.box);
+    covered.textContent = maps[chosen].occlusion ? "The photo. Press a place on the map to cover it." : "The photo.";
+    scores.innerHTML = usual;
+  }
+
+  function place(x, y) {
+    if (x < left || x >= right || y < top || y >= bottom) return null;
+    return [(x - left) / (right - left), (y - top) / (bottom - top)];
+  }
+
+  function tell(x, y) {
+    const map = maps[chosen], at = place(x, y);
+    if (!at) {
+      said.textContent = "The network has not seen this part.";
+      return;
+    }
+    const column = Math.floor(at[0] * map.shape[1]), row = Math.floor(at[1] * map.shape[0]);
+    const value = (map.bytes[row * map.shape[1] + column] / 127) * map.scale;
+    said.textContent = `${map.unit}: ${number(value)}`;
+  }
+
+  function cover(x, y) {
+    const occlusion = maps[chosen].occlusion, at = place(x, y);
+    plain();
+    if (!occlusion || !at) return;
+    const [rows, columns] = occlusion.space, [high, wide] = occlusion.window;
+    const down = at[1] * rows - high / 2, across = at[0] * columns - wide / 2;
+    let best = 0, least = Infinity;
+    occlusion.starts.forEach(([r, c], i) => {
+      const distance = (r - down) ** 2 + (c - across) ** 2;
+      if (distance < least) [least, best] = [distance, i];
+    });
+    const [r, c] = occlusion.starts[best], context = original.getContext("2d");
+    const scaleX = (right - left) / columns, scaleY = (bottom - top) / rows;
+    const mean = document.createElement("canvas");
+    mean.width = mean.height = 1;
+    mean.getContext("2d").drawImage(photo, 0, 0, 1, 1);
+    const [red, green, blue] = mean.getContext("2d").getImageData(0, 0, 1, 1).data;
+    context.fillStyle = `rgb(${red}, ${green}, ${blue})`;
+    context.fillRect(left + c * scaleX, top + r * scaleY, wide * scaleX, high * scaleY);
+    covered.textContent = occlusion.of === "probability" ? "Covered; before and after:" : "Covered; logits before and after:";
+    scores.replaceChildren(...occlusion.classes.map((name, k) => {
+      const line = document.createElement("tr"), head = document.createElement("th");
+      head.scope = "row";
+      head.textContent = name;
+      line.append(head);
+      const before = occlusion.before[k], after = before - occlusion.drops[k][best];
+      for (const value of [before, after]) {
+        const cell = document.createElement("td");
+        cell.textContent = occlusion.of === "probability" ? `${(100 * value).toFixed(1)} %` : value.toFixed(2);
+        line.append(cell);
+      }
+      return line;
+    }));
+  }
+
+  function position(event) {
+    const edge = shown.getBoundingClientRect();
+    return [((event.clientX - edge.left) / edge.width) * width, ((event.clientY - edge.top) / edge.height) * height];
+  }
+
+  shown.addEventListener("pointermove", (event) => tell(...position(event)));
+  shown.addEventListener("pointerleave", () => { said.textContent = ""; });
+  shown.addEventListener("click", (event) => cover(...position(event)));
+  shown.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (step) {
+      pointer = pointer || [(left + right) / 2, (top + bottom) / 2];
+      pointer = [Math.min(width - 1, Math.max(0, pointer[0] + step[0] * width / 24)), Math.min(height - 1, Math.max(0, pointer[1] + step[1] * height / 24))];
+      tell(...pointer);
+    } else if (event.key === "Enter" && pointer) {
+      cover(...pointer);
+    } else if (event.key === "Escape") {
+      pointer = null;
+      plain();
+    } else {
+      return;
+    }
+    event.preventDefault();
+    draw();
+  });
+  opacity.addEventListener("input", draw);
+  section.querySelectorAll("[data-method]").forEach((button) => {
+    button.addEventListener("click", () => {
+      chosen = Number(button.dataset.method);
+      section.querySelectorAll("[data-method]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+      section.querySelectorAll("[data-trust]").forEach((line) => { line.hidden = line.dataset.trust !== button.dataset.method; });
+      shown.setAttribute("aria-label", `The map of ${button.textContent}; arrow keys move a pointer over it, Enter covers the place`);
+      said.textContent = "";
+      draw();
+      plain();
+    });
+  });
+  photo.onload = () => { draw(); plain(); };
+  photo.src = data.photo;
+}
+
+document.querySelectorAll("[data-card]").forEach(start);
