@@ -49,7 +49,12 @@ class Given(np.random.RandomState):
 
 
 def theirs(
-    net: nn.Module, image: Tensor, labels: np.ndarray, target: int, samples: int, batch: int,
+    net: nn.Module,
+    image: Tensor,
+    labels: np.ndarray,
+    target: int,
+    samples: int,
+    batch: int,
     random: np.random.RandomState,
 ) -> tuple[np.ndarray, float]:
     """What the package finds: one weight per super-pixel, and the seconds."""

@@ -133,6 +133,7 @@ def test_the_cascade_goes_by_the_order_of_computing() -> None:
     calls: list[object] = []
 
     def watched(model: nn.Module, images: Tensor, target: object) -> Explanation:
+        assert not any(module._forward_hooks for module in model.modules())
         state = model.state_dict()
         changed.append(
             {name.split(".")[0] for name in state if not state[name].equal(before[name])}

@@ -34,6 +34,7 @@ class CalibratedEngine:
     def __init__(self, fast: IncrementalEngine, exact: IncrementalEngine) -> None:
         self.fast, self.exact = fast, exact
         self.noise: float | None = None
+        self._chosen = fast
 
     @property
     def outputs(self) -> Tensor:
@@ -43,25 +44,24 @@ class CalibratedEngine:
     @property
     def why(self) -> str | None:
         """Why nothing was read from memory the last time; None if it was."""
-        return self.fast.why
+        return self._chosen.why
 
     def ceiling(self, size: Sequence[int]) -> float:
         """See :class:`IncrementalEngine`."""
-        return self.fast.ceiling(size)
+        return self._chosen.ceiling(size)
 
     def share(self, size: Sequence[int]) -> float:
         """See :class:`IncrementalEngine`."""
-        return self.fast.share(size)
+        return self._chosen.share(size)
 
     def answers(self, changes: Changes) -> Iterator[tuple[Tensor, Tensor]]:
         """Rows, int64 ``(b,)``, and outputs ``(b, classes)``, each row once."""
         if len(changes) < 2 * _TRIED:
-            self.noise = None
-            yield from self.exact.answers(changes)
-            return
-        self.noise = self._noise(changes)
-        engine = self.fast if self.noise <= _MOST_NOISE else self.exact
-        yield from engine.answers(changes)
+            self.noise, self._chosen = None, self.exact
+        else:
+            self.noise = self._noise(changes)
+            self._chosen = self.fast if self.noise <= _MOST_NOISE else self.exact
+        yield from self._chosen.answers(changes)
 
     def _noise(self, changes: Changes) -> float:
         rows = torch.linspace(0, len(changes) - 1, _TRIED).round().long()
