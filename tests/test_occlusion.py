@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import captum.attr as captum
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from by_hand import Weighted
 from convscope.errors import InputError
 from convscope.explain.fills import blurred
 from convscope.explain.occluders import covers
 from convscope.explain.occluding import occlusion
 from convscope.explain.positions import grid, near, spread
 from convscope.explain.result import Explanation
+from convscope.progress import Progress
 
 
 class Net(nn.Module):
@@ -99,6 +107,48 @@ def test_captum_says_the_same() -> None:
     np.testing.assert_allclose(found.map, theirs[:, 0], rtol=1e-3, atol=2e-6)
 
 
+def test_captum_where_the_stride_does_not_divide() -> None:
+    """It cuts the last window at the end, ours ends with the image: the others say the same."""
+    net, images = net_of(), pictures(2, 3, 22, 17)
+    other = torch.rand(3, 22, 17, generator=torch.Generator().manual_seed(1))
+    found = occlusion(net, images, [0, 3], window=(8, 7), stride=(5, 4), occluder=other)
+    theirs = captum.Occlusion(net).attribute(
+        images.clone(), (3, 8, 7), (3, 5, 4), other[None], torch.tensor([0, 3]),
+        perturbations_per_eval=5,
+    )  # fmt: skip
+    assert grid((22, 17), (8, 7), (5, 4)).along[0].tolist() == [0, 5, 10, 14]
+    assert grid((22, 17), (8, 7), (5, 4)).along[1].tolist() == [0, 4, 8, 10]
+    np.testing.assert_allclose(found.map[:, :14, :10], theirs[:, 0, :14, :10], rtol=1e-3, atol=2e-6)
+    assert np.abs(found.map[:, 18:] - theirs[:, 0, 18:].numpy()).max() > 1e-4
+
+
+def weighted(weights: Tensor) -> nn.Module:
+    """A weighted sum; of a series, behind a layer that says it is one."""
+    if weights.ndim == 3:
+        return Weighted(weights)
+    same = nn.Conv1d(len(weights), len(weights), 1, bias=False)
+    same.weight.data = torch.eye(len(weights))[..., None]
+    return nn.Sequential(same, Weighted(weights))
+
+
+@pytest.mark.parametrize("space", [(13, 9), (31,)])
+def test_of_a_weighted_sum_every_drop_is_known(space: tuple[int, ...]) -> None:
+    """w·(x - what is put over it), with signs, of both targets."""
+    drawn = torch.Generator().manual_seed(2)
+    weights, images = (torch.randn((2, 3, *space), generator=drawn) for _ in range(2))
+    window = (4, 3)[: len(space)]
+    found = occlusion(weighted(weights[0]), images, [[0, 1], [1, 0]], window=window, stride=2)
+    cover = images.flatten(2).mean(2).reshape(2, 3, *[1] * len(space))
+    terms = (weights[0] * (images - cover)).sum(1).double().numpy()
+    for place, signs in enumerate(((1, -1), (-1, 1))):
+        for number, start in enumerate(found.details["starts"]):
+            box = tuple(slice(s, s + side) for s, side in zip(start, window, strict=True))
+            np.testing.assert_allclose(
+                found.details["drops"][place, :, number],
+                np.array(signs) * terms[place][box].sum(), rtol=1e-3, atol=2e-5,
+            )  # fmt: skip
+
+
 def test_by_hand() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
     net[1].weight.data = torch.tensor([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
@@ -143,6 +193,24 @@ def test_an_image_as_occluder() -> None:
         occlusion(net, images, occluder="nois")
 
 
+@pytest.mark.parametrize("wrong", [None, True, object(), ["a"], 10**400])
+def test_what_is_no_occluder(wrong: object) -> None:
+    with pytest.raises(InputError, match=r"[Gg]ive a name"):
+        covers(pictures(), wrong, 0)  # type: ignore[arg-type]
+
+
+def test_a_colour_and_one_image_for_each() -> None:
+    images = pictures(2)
+    colour = torch.tensor([0.1, 0.2, 0.3])[:, None, None]
+    np.testing.assert_array_equal(
+        covers(images, colour, 0)[1, 2], np.full((22, 17), np.float32(0.3))
+    )
+    each = torch.rand(2, 3, 22, 17, requires_grad=True)
+    found = covers(images, each, 0)
+    assert torch.equal(found, each)
+    assert not found.requires_grad
+
+
 def test_superpixels() -> None:
     net, images = net_of(), pictures(2)
     down, across = np.mgrid[:22, :17]
@@ -160,6 +228,17 @@ def test_superpixels() -> None:
                 )
     with pytest.raises(InputError, match="leave out window"):
         occlusion(net, images, segments=labels, window=3)
+
+
+def test_superpixels_of_each_image_its_own() -> None:
+    """Some have more of them than others; a series likewise."""
+    weights, series = torch.arange(1.0, 13)[None], torch.ones(2, 1, 12)
+    labels = np.array([[0] * 5 + [1] * 7, [2] * 2 + [0] * 3 + [1] * 3 + [3] * 4])
+    found = occlusion(weighted(weights), series, 0, segments=labels, occluder=0.0)
+    np.testing.assert_allclose(found.details["drops"][0], [15, 63, np.nan, np.nan])
+    np.testing.assert_allclose(found.details["drops"][1], [12, 21, 3, 42])
+    np.testing.assert_allclose(found.map[0], [15] * 5 + [63] * 7)
+    np.testing.assert_allclose(found.map[1], [3] * 2 + [12] * 3 + [21] * 3 + [42] * 4)
 
 
 def test_several_targets_come_from_the_same_pass() -> None:
@@ -220,6 +299,45 @@ def test_refining_looks_closer_where_it_matters_and_says_the_same_there() -> Non
     assert np.isfinite(seen[0].map).all()
 
 
+def test_refining_a_series_of_several() -> None:
+    weights = torch.zeros(1, 120)
+    weights[0, 70:90] = torch.linspace(1, 3, 20)
+    series = torch.ones(2, 1, 120) * torch.tensor([1.0, 2.0])[:, None, None]
+    full = occlusion(weighted(weights), series, 0, window=12, stride=3, occluder=0.0)
+    found = occlusion(weighted(weights), series, 0, window=12, stride=3, occluder=0.0, refine=True)
+    np.testing.assert_allclose(found.map[1], 2 * found.map[0], rtol=1e-5)
+    np.testing.assert_allclose(found.map[:, 75:85], full.map[:, 75:85], rtol=1e-5)
+    assert found.details["computed"] < 0.7
+
+
+class Bar(Progress):
+    """Counts what is announced and what is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced = self.done = 0
+
+    @contextmanager
+    def task(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        self.announced += total
+
+        def advance(more: int) -> None:
+            self.done += more
+
+        yield advance
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_the_bar_ends_where_it_says(refine: bool) -> None:
+    bar = Bar()
+    found = occlusion(net_of(), pictures(), window=8, stride=2, refine=refine, progress=bar)
+    assert bar.announced == bar.done == (~np.isnan(found.details["drops"])).sum() > 0
+    bar = Bar()
+    labels = np.arange(22 * 17).reshape(22, 17) // 100
+    occlusion(net_of(), pictures(), segments=labels, progress=bar)
+    assert bar.announced == bar.done == 8
+
+
 def test_the_grid_covers_every_pixel() -> None:
     where = grid((22, 17), 7, 5)
     np.testing.assert_array_equal(where.along[0], [0, 5, 10, 15])
@@ -269,3 +387,90 @@ def test_a_tiny_budget_changes_nothing() -> None:
     plain = occlusion(net, images, 0, window=6, stride=1)
     tight = occlusion(net, images, 0, window=6, stride=1, max_memory=1)
     np.testing.assert_allclose(tight.map, plain.map, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("occluder", ["mean", "noise"])
+def test_a_batch_is_its_images_one_by_one(occluder: str) -> None:
+    net, images = net_of(), pictures(3)
+    batch = occlusion(net, images, window=6, stride=4, occluder=occluder, seed=3)
+    for place in range(3):
+        one = occlusion(net, images[place], window=6, stride=4, occluder=occluder, seed=3)
+        assert one.target == batch.target[place]
+        np.testing.assert_allclose(one.map, batch.map[place], rtol=1e-3, atol=2e-6)
+    other = occlusion(net, images, window=6, stride=4, occluder=occluder, seed=4)
+    assert np.array_equal(other.map, batch.map) == (occluder == "mean")
+
+
+def test_a_network_in_training_is_explained_as_it_answers_and_left_as_found() -> None:
+    net, images = net_of(), pictures()
+    given = images.clone()
+    expected = occlusion(net, images, 1, window=6, stride=4, occluder="noise", seed=1)
+    net.train()
+    net.norm.eval()  # a mixture of both
+    net.head.weight.requires_grad_(False)
+    net.first.weight.grad = torch.ones_like(net.first.weight)
+    state = {name: value.clone() for name, value in net.state_dict().items()}
+    dice = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    found = occlusion(net, images, 1, window=6, stride=4, occluder="noise", seed=1)
+    np.testing.assert_array_equal(found.map, expected.map)
+    assert torch.equal(torch.get_rng_state(), dice[0])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == dice[1:]
+    assert [m.training for m in (net, net.norm, net.drop)] == [True, False, True]
+    assert not net.head.weight.requires_grad
+    assert net.first.weight.requires_grad
+    assert torch.equal(net.first.weight.grad, torch.ones_like(net.first.weight))
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+    assert torch.equal(images, given)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_the_callers_hooks_stay_and_are_obeyed() -> None:
+    net, images = net_of(), pictures()
+    handle = net.second.register_forward_hook(lambda module, given, out: out * 2)
+    found = occlusion(net, images, 1, window=6, stride=4, occluder=0.0)
+    assert len(net.second._forward_hooks) == 1
+    expected = brute_force(net, images[0], 1, (6, 6), (4, 4), torch.zeros(3, 22, 17))
+    np.testing.assert_allclose(found.map[0], expected, rtol=1e-3, atol=2e-6)
+    assert "hooks" in found.details["why"]
+    handle.remove()
+    without = occlusion(net, images, 1, window=6, stride=4, occluder=0.0)
+    assert np.abs(without.map - found.map).max() > 1e-3
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_images_with_holes_are_refused(bad: float) -> None:
+    images = pictures()
+    images[1, 2, 3, 4] = bad
+    with pytest.raises(InputError, match=r"NaN or infinity, first at \(1, 2, 3, 4\)"):
+        occlusion(net_of(), images)
+
+
+# Every position's 40,000 outputs together would be 390 MB; what is asked for is one of each.
+_MANY_OUTPUTS = """
+import resource, sys
+import torch
+from torch import nn
+from convscope.explain import occlusion
+torch.set_num_threads(1)
+net = nn.Sequential(
+    nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(1352, 16),
+    nn.Linear(16, 40000),
+)
+image = torch.rand(1, 52, 52)
+def most():
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**20 if sys.platform == "darwin" else 2**10)
+occlusion(net, image, 7, window=4, stride=4, max_memory=2**24)
+before = most()
+found = occlusion(net, image, 7, window=4, stride=1, max_memory=2**24)
+assert found.details["drops"].shape == (2401,)
+print(most() - before)
+"""
+
+
+def test_memory_does_not_grow_with_the_positions() -> None:
+    pytest.importorskip("resource")
+    ended = subprocess.run(
+        [sys.executable, "-c", _MANY_OUTPUTS], capture_output=True, text=True, check=True
+    )
+    assert float(ended.stdout) < 100

@@ -29,7 +29,7 @@ def covers(images: Tensor, occluder: str | float | Tensor | np.ndarray, seed: in
     Raises
     ------
     InputError
-        The name is unknown, a number is none, or the shape does not fit.
+        The name is unknown, a number is none or not finite, or the shape does not fit.
     """
     if isinstance(occluder, str):
         if occluder not in OCCLUDERS:
@@ -37,7 +37,7 @@ def covers(images: Tensor, occluder: str | float | Tensor | np.ndarray, seed: in
         if occluder == "noise":
             return _noise(images, seed)
         return torch.stack([filled(image, occluder) for image in images])
-    given = torch.as_tensor(occluder, dtype=images.dtype, device=images.device)
+    given = _numbers(occluder, images)
     if not torch.isfinite(given).all():
         raise InputError("The occluder has NaN or infinity.")
     if given.ndim not in (0, images.ndim - 1, images.ndim):
@@ -46,6 +46,19 @@ def covers(images: Tensor, occluder: str | float | Tensor | np.ndarray, seed: in
         return given.expand_as(images)
     except RuntimeError:
         raise InputError(_unfit(given, images)) from None
+
+
+def _numbers(occluder: object, images: Tensor) -> Tensor:
+    if isinstance(occluder, bool):
+        raise InputError(f"occluder={occluder}: give a name, a number or an image.")
+    try:
+        # Detached: nothing of what is computed with it needs a gradient.
+        return torch.as_tensor(occluder, dtype=images.dtype, device=images.device).detach()
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InputError(
+            f"An occluder of type {type(occluder).__name__} cannot be read as numbers: {error}. "
+            f"Give a name ({', '.join(OCCLUDERS)}), a number, one image, or one for each."
+        ) from error
 
 
 def _unfit(given: Tensor, images: Tensor) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,7 +40,8 @@ class Grid:
     @property
     def starts(self) -> np.ndarray:
         """First pixels, int64 ``(positions, axes)``."""
-        return np.array(list(itertools.product(*self.along)), np.int64)
+        along = np.meshgrid(*self.along, indexing="ij")
+        return np.stack(along, -1).reshape(-1, len(along))
 
     def every(self, step: int) -> np.ndarray:
         """Of each ``step``-th position along each axis, and the last, bool ``(positions,)``."""

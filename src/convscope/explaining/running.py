@@ -34,8 +34,8 @@ from convscope.unfinished import whole_folder
 RESULT = "explanations.json"
 # Classes whose share is followed while a part is covered.
 _FOLLOWED = 3
-# The longer side of the photos that are drawn, pixels.
-_DRAWN = 900
+# The longer side of the photos that are drawn, pixels: at least and at most.
+_LEAST, _DRAWN = 320, 900
 # Photos that the network is made random for.
 _SANE = 4
 _WHITE = 127
@@ -121,7 +121,11 @@ def _read(path: Path, info: RunInfo) -> tuple[Photo, Tensor]:
         raise PhotoError(facts[0].error_kind, facts[0].error)
     x = prepare(torch.from_numpy(pixels), info.input.mean, info.input.std)
     image = open_photo(path, at_least=_DRAWN)
-    image.thumbnail((_DRAWN, _DRAWN), Image.Resampling.LANCZOS)
+    longer = max(image.size)
+    wanted = min(max(longer, _LEAST), _DRAWN)
+    if wanted != longer:
+        sides = [max(1, round(side * wanted / longer)) for side in image.size]
+        image = image.resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
     width, height = image.size
     share = width / facts[0].width, height / facts[0].height
     left, top, right, bottom = crop_box(
