@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -185,7 +185,8 @@ def time_rows(case: Case, window: int, stride: int, per_eval: int, quick: bool) 
             statistics.median(took[precision]), statistics.median(took["captum"]),
             "ms per position",
             positions=len(found.details["starts"]), captum_positions=len(starts),
-            turns=len(took["captum"]), ceiling=round(ceiling, 2), plain_because=found.details["why"],
+            turns=len(took["captum"]), ceiling=round(ceiling, 2),
+            plain_because=found.details["why"],
             largest_difference=float(f"{difference(found, starts, theirs):.1e}"),
             difference_goal=SAME if precision == "exact" else None,
             rank_correlation=round(order, 4),
@@ -227,10 +228,8 @@ class Until(Progress):
 def stride_one(name: str, positions: int) -> None:
     """In a process of its own: print its peak memory at stride 1."""
     case = case_of(name, None)
-    try:
+    with suppress(Enough):
         occlusion(case.net, case.image, window=32, stride=1, progress=Until(positions))
-    except Enough:
-        pass
     print(peak_gib())
 
 
