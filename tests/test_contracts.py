@@ -33,12 +33,12 @@ ORDER = (
     # photos
     "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
     "data.split", "data.dataset", "data.pixels", "data.draws", "data.affine", "data.colour",
-    "data.trivial", "data.augment", "data.samples",
+    "data.trivial", "data.augment", "data.samples", "lanes",
     # the strategies
     "fitted",
     "train", "train.batches", "train.callbacks", "train.checkpoints", "train.mixing",
     "train.step", "train.loop", "train.classifier",
-    "transfer", "transfer.staged", "transfer.tapped", "transfer.lanes", "transfer.push",
+    "transfer", "transfer.staged", "transfer.tapped", "transfer.push",
     "transfer.shards",
     "transfer.features", "transfer.store", "transfer.rows", "transfer.partial",
     "transfer.updating", "transfer.extractor",
@@ -87,7 +87,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 
 # What a photo's worker process, a report or `--help` should not have to wait for.
 TORCH = (
-    "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
+    "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")

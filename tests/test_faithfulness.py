@@ -220,10 +220,22 @@ def test_too_few_draws_give_no_verdict() -> None:
 
 def test_several_maps_in_one_line() -> None:
     curve = curve_of([0.2, 0.6], [[0.4] * 19, [0.5] * 19])
-    assert str(curve) == "deletion 0.40 (random 0.45), mean of 2; better than random: 1"
+    assert str(curve) == "deletion 0.40 (random 0.45), mean of 2; better by itself: 1"
+    assert curve.p_together == pytest.approx(0.05)
     assert curve.line(1) == "deletion 0.60 (random 0.50): no better than random"
     few = curve_of([0.2, 0.6], [[0.4], [0.5]])
     assert str(few) == "deletion 0.40 (random 0.45), mean of 2"
+
+
+def test_several_maps_tell_what_one_cannot() -> None:
+    # Each is beaten by one draw, but not by the same: by itself no better than one in ten.
+    curve = curve_of([0.2, 0.2], [[0.1] + [0.9] * 18, [0.9] * 18 + [0.1]])
+    np.testing.assert_allclose(curve.p_value, 0.1)
+    assert curve.p_together == pytest.approx(0.05)
+    assert str(curve).endswith("mean of 2; better by itself: 0")
+    same = curve_of([0.2, 0.2], [[0.1] + [0.9] * 18] * 2)
+    assert same.p_together == pytest.approx(0.1)
+    assert str(same).endswith("mean of 2: no better than random; better by itself: 0")
 
 
 @pytest.mark.shared

@@ -73,9 +73,23 @@ class Curve:
     @property
     def p_value(self) -> np.ndarray:
         """How often chance does as well, ``(...)``: 0.05 at the least with 19 draws."""
+        return self._chance(self.area, self.random_areas)
+
+    @property
+    def p_together(self) -> float:
+        """How often chance does as well in the mean over all maps.
+
+        One map has to lie well to be told from chance; several need not, one by one. The same draw
+        moves all of them alike, so that its mean is what chance gives.
+        """
+        draws = self.random_areas.shape[-1]
+        means = self.random_areas.reshape(-1, draws).mean(0)
+        return float(self._chance(np.asarray(self.area.mean()), means))
+
+    def _chance(self, area: np.ndarray, random_areas: np.ndarray) -> np.ndarray:
         sign = 1 if self.kind == "deletion" else -1
-        as_good = sign * self.random_areas <= sign * self.area[..., None]
-        chance: np.ndarray = (1 + as_good.sum(-1)) / (1 + self.random_areas.shape[-1])
+        as_good = sign * random_areas <= sign * area[..., None]
+        chance: np.ndarray = (1 + as_good.sum(-1)) / (1 + random_areas.shape[-1])
         return chance
 
     @property
@@ -105,7 +119,7 @@ class Curve:
         return said
 
     def __str__(self) -> str:
-        """Of one map its line; of several, their means and how many are better than chance."""
+        """Of one map its line; of several, their means and how many alone are better than chance."""
         if not self.area.ndim:
             return self.line()
         said = f"{self.kind} {self.area.mean():.2f}"
@@ -113,7 +127,9 @@ class Curve:
             said += f" (random {self.random.mean():.2f})"
         said += f", mean of {self.area.size}"
         if self.decided:
-            said += f"; better than random: {int(self.better.sum())}"
+            if self.p_together > _CHANCE + 1e-12:
+                said += ": no better than random"
+            said += f"; better by itself: {int(self.better.sum())}"
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,6 +171,11 @@ def deletion(
     other) and mirrored at random: as smooth and as coarse as the map itself, so that it takes away
     pieces of the same size. Single pixels at random would not be a fair rival: they make noise that
     networks never see, and break them at once.
+
+    A map that passes is at the right place, not thereby made of what the network does: a blob in
+    the middle passes where the object is in the middle. :func:`~convscope.explain.sanity.randomisation`
+    asks that. And one photo tells little: of a coarse map that covers half of it, many
+    of the draws lie well, too. ``str`` of the curve of several photos tells more.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ Segmentation = Literal["slic", "quickshift", "felzenszwalb"]
 SEGMENTATIONS: tuple[Segmentation, ...] = ("slic", "quickshift", "felzenszwalb")
 # Pieces that SLIC is asked for, and of a time series.
 COUNT = 50
-# The scale of the other two is made finer so many times where it gives one piece alone.
+# The setting of each is made finer so many times where it gives one piece alone (SLIC: few).
 _FINER = 6
 _RGB = 3
 
@@ -98,18 +98,14 @@ def _cut(image: np.ndarray, how: str, count: int, seed: int) -> np.ndarray:
     pixels = np.moveaxis(_to_unit(image), 0, -1)
     colour = pixels.shape[2] == _RGB
     if how == "slic":
-        pieces = slic(
-            pixels, n_segments=count, compactness=10.0 if colour else 0.1, start_label=0,
-            convert2lab=colour, channel_axis=-1,
-        )  # fmt: skip
-        return np.asarray(pieces)
+        return _slic(pixels, colour, count)
     for finer in range(_FINER):
         scale = 0.5**finer
         if how == "quickshift":
             # The settings of the paper's own code, where the image is large enough for them.
             pieces = quickshift(  # type: ignore[no-untyped-call]
-                _three(pixels), kernel_size=4 * scale, max_dist=200 * scale**2, ratio=0.2, rng=seed,
-                convert2lab=colour,
+                _three(pixels), kernel_size=max(1.0, 4 * scale), max_dist=200 * scale**2, ratio=0.2,
+                rng=seed, convert2lab=colour,
             )  # fmt: skip
         else:
             smallest = max(2, int(pixels.shape[0] * pixels.shape[1] / (4 * count) * scale))
@@ -117,6 +113,24 @@ def _cut(image: np.ndarray, how: str, count: int, seed: int) -> np.ndarray:
                 _three(pixels), scale=100 * scale, sigma=0.5, min_size=smallest, channel_axis=-1
             )
         if pieces.max() > 0:
+            break
+    return np.asarray(pieces)
+
+
+def _slic(pixels: np.ndarray, colour: bool, count: int) -> np.ndarray:
+    """SLIC, rounder where the image is so grainy that it leaves few pieces, or one.
+
+    Pieces that follow grain fall apart, and SLIC joins the crumbs with their neighbours.
+    """
+    compactness = 10.0 if colour else 0.1
+    enough = max(2.0, min(count, pixels.shape[0] * pixels.shape[1]) / 4)
+    for rounder in range(_FINER):
+        pieces = slic(
+            # One more each time: asked for two, it may give one of any shape.
+            pixels, n_segments=count + rounder, compactness=compactness * 4**rounder,
+            start_label=0, convert2lab=colour, channel_axis=-1,
+        )  # fmt: skip
+        if len(np.unique(pieces)) >= enough:
             break
     return np.asarray(pieces)
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
+from convscope.lanes import in_lanes
 from convscope.nets.inference import fuse, prepare
-from convscope.transfer.lanes import in_lanes
 
 # What suits one core: large batches fall out of its cache.
 _CHUNK = 8

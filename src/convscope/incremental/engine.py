@@ -18,7 +18,7 @@ from convscope.incremental.layout import Layout, Reading, lay_out
 from convscope.incremental.lowering import Program, Step
 from convscope.incremental.regions import Plan, plan
 from convscope.incremental.rows import Kept, Patch, keep, window
-from convscope.transfer.lanes import in_lanes
+from convscope.lanes import in_lanes
 
 # Below this, reading from memory costs more than it saves.
 WORTH_IT = 1.3

@@ -15,8 +15,8 @@ from convscope.incremental.calibrating import CalibratedEngine
 from convscope.incremental.engine import IncrementalEngine
 from convscope.incremental.lowering import Program, lower
 from convscope.incremental.plain import PlainEngine
+from convscope.lanes import one_core_per_call
 from convscope.nets.inference import bfloat16_is_fast
-from convscope.transfer.lanes import one_core_per_call
 
 Precision = Literal["exact", "fast"]
 Engine = IncrementalEngine | CalibratedEngine | PlainEngine

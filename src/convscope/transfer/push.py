@@ -1,6 +1,6 @@
 """Push photos from files through a network: decoding and computing side by side.
 
-Worker processes decode; threads compute, see :mod:`convscope.transfer.lanes`.
+Worker processes decode; threads compute, see :mod:`convscope.lanes`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from convscope.data.survey import CHUNK, Chunk, DecodeSpec, available_cores, survey
-from convscope.transfer.lanes import in_lanes
+from convscope.lanes import in_lanes
 
 
 def push(

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from convscope.lanes import one_core_per_call
 from convscope.transfer.heads.modules import fully_connected
 from convscope.transfer.heads.parts import Part, Settings, State, Trained, fold_numbers
-from convscope.transfer.lanes import one_core_per_call
 
 # The founding network's three layers of 400, 500 and 200 units, and parts of it.
 GRID: tuple[Settings, ...] = (
