@@ -7,11 +7,15 @@ rows of positions high, as large an input as ever for the network. Ours always i
 The ways take turns, and each ratio is the median over the turns.
 
 ``largest difference`` is that of the scores with a place covered, ours and those that the network
-gave Captum, over the largest of those scores. ``answered exactly`` of a fast row: bfloat16 was not
-taken, since it would have changed the order too much here or is no faster. Peak memory is of the process, the network and Captum
-included, read from ``/proc`` (Linux; else null); that of stride 1 is of a process of its own.
-MobileNetV2 has the weights at hand; the other networks have random ones: times do not depend on
-them, but the margin that bfloat16 has does.
+gave Captum, over the largest of those scores. ``answered exactly`` of a fast
+row: bfloat16 was not taken, since it would have changed the order too much here or is no faster.
+Peak memory is of the process, the network and Captum included, read from ``/proc`` (Linux; else
+null); that of stride 1 is of a process of its own. MobileNetV2 has the weights at hand; the other
+networks have random ones: times do not depend on them, but whether bfloat16 is taken does.
+
+Where others compute on the same machine, the threads of one layer wait for one another, busily:
+that slows Captum far more than ours, and neither clock shows it. There, take ``--threads 1`` and
+the ratio of processor time: it says what the work costs on one core.
 """
 
 from __future__ import annotations
@@ -185,12 +189,12 @@ def time_rows(case: Case, window: int, stride: int, per_eval: int, quick: bool) 
         ratios = np.array(took["captum"]) / np.array(took[precision])
         ratio, by_processor = np.median(ratios, axis=0).tolist()
         same = np.array_equal(found.map, maps["exact"].map)
+        ms = {way: float(np.median(took[way], axis=0)[0]) for way in took}
         order = float(spearmanr(maps["exact"].map.ravel(), found.map.ravel())[0])
         row(
             f"occlusion, {case.name}, window {window} stride {stride}, {precision}",
             f"Captum Occlusion, perturbations_per_eval {per_eval}", ratio, goal,
-            float(np.median(took[precision], axis=0)[0]), float(np.median(took["captum"], axis=0)[0]),
-            "ms per position",
+            ms[precision], ms["captum"], "ms per position",
             positions=len(found.details["starts"]), captum_positions=len(starts),
             ratios=[round(each, 2) for each in ratios[:, 0].tolist()],
             ratio_of_processor_time=round(by_processor, 2), ceiling=round(ceiling, 2),
@@ -199,7 +203,7 @@ def time_rows(case: Case, window: int, stride: int, per_eval: int, quick: bool) 
             difference_goal=SAME if precision == "exact" else None,
             rank_correlation=round(order, 4),
             rank_goal=SAME_ORDER if precision == "fast" else None,
-            answered_exactly=precision == "exact" or same,
+            answered_exactly=precision == "exact" or same, threads=torch.get_num_threads(),
             peak_gib=peak_gib(), weights=case.weights,
         )  # fmt: skip
 
@@ -266,6 +270,7 @@ def chosen() -> argparse.Namespace:
     made.add_argument(
         "--only", nargs="+", choices=[*NETS, "memory", "lime"], help="some of the rows alone"
     )
+    made.add_argument("--threads", type=int, help="of PyTorch; default: as it finds the machine")
     made.add_argument("--stride-one", nargs=2, help=argparse.SUPPRESS)
     return made.parse_args()
 
@@ -275,6 +280,8 @@ def main() -> None:
     if options.stride_one:
         stride_one(options.stride_one[0], int(options.stride_one[1]))
         return
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     only = options.only or [*NETS, "memory", "lime"]
     head = MOBILENET.with_stem("mobilenet_v2_imagenet_1000")  # the one with its 1000 classes
     weights = options.weights or (head if head.is_file() else None)

@@ -228,14 +228,14 @@ def test_several_maps_in_one_line() -> None:
 
 
 def test_several_maps_tell_what_one_cannot() -> None:
-    # Each is beaten by one draw, but not by the same: by itself no better than one in ten.
-    curve = curve_of([0.2, 0.2], [[0.1] + [0.9] * 18, [0.9] * 18 + [0.1]])
+    # Each is beaten by one draw, the same one: a seed moves all alike.
+    curve = curve_of([0.2, 0.2], [[0.1] + [0.9] * 18] * 2)
     np.testing.assert_allclose(curve.p_value, 0.1)
     assert curve.p_together == pytest.approx(0.05)
     assert str(curve).endswith("mean of 2; better by itself: 0")
-    same = curve_of([0.2, 0.2], [[0.1] + [0.9] * 18] * 2)
-    assert same.p_together == pytest.approx(0.1)
-    assert str(same).endswith("mean of 2: no better than random; better by itself: 0")
+    bad = curve_of([0.2, 0.2], [[0.1] * 10 + [0.9] * 9] * 2)
+    assert bad.p_together == pytest.approx(0.5)  # nine means of 0.1, two of 0.5
+    assert str(bad).endswith("mean of 2: no better than random; better by itself: 0")
 
 
 @pytest.mark.shared

@@ -7,8 +7,8 @@ what the same map reaches when it lies at a wrong place.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -79,11 +79,12 @@ class Curve:
     def p_together(self) -> float:
         """How often chance does as well in the mean over all maps.
 
-        One map has to lie well to be told from chance; several need not, one by one. The same draw
-        moves all of them alike, so that its mean is what chance gives.
+        Several maps can tell what none of them can by itself.
         """
         draws = self.random_areas.shape[-1]
-        means = self.random_areas.reshape(-1, draws).mean(0)
+        # A seed moves all maps alike, and objects lie alike, too: another draw of each goes in.
+        rows = self.random_areas.reshape(-1, draws)
+        means = np.stack([np.roll(row, place) for place, row in enumerate(rows)]).mean(0)
         return float(self._chance(np.asarray(self.area.mean()), means))
 
     def _chance(self, area: np.ndarray, random_areas: np.ndarray) -> np.ndarray:
@@ -119,7 +120,7 @@ class Curve:
         return said
 
     def __str__(self) -> str:
-        """Of one map its line; of several, their means and how many alone are better than chance."""
+        """Of one map its line; of several, their means and how many are better by themselves."""
         if not self.area.ndim:
             return self.line()
         said = f"{self.kind} {self.area.mean():.2f}"
@@ -152,6 +153,24 @@ class Curve:
         }
 
 
+def together(curves: Sequence[Curve]) -> Curve:
+    """The curves of one map each as one result, which can tell more than any of them.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        One or more, of the same kind, steps and draws.
+    """
+    return replace(
+        curves[0],
+        scores=np.stack([each.scores for each in curves]),
+        area=np.stack([each.area for each in curves]),
+        random_areas=np.stack([each.random_areas for each in curves]),
+        seconds=sum(each.seconds for each in curves),
+        forwards=sum(each.forwards for each in curves),
+    )
+
+
 def deletion(
     model: nn.Module,
     images: Tensor | np.ndarray,
@@ -172,10 +191,10 @@ def deletion(
     pieces of the same size. Single pixels at random would not be a fair rival: they make noise that
     networks never see, and break them at once.
 
-    A map that passes is at the right place, not thereby made of what the network does: a blob in
-    the middle passes where the object is in the middle. :func:`~convscope.explain.sanity.randomisation`
-    asks that. And one photo tells little: of a coarse map that covers half of it, many
-    of the draws lie well, too. ``str`` of the curve of several photos tells more.
+    A map that passes lies at the right place, and need not know the network: a blob in the middle
+    passes where the object is in the middle. ``randomisation`` asks that. And one photo tells
+    little: of a coarse map that covers half of it, many draws lie well, too. ``p_together`` of
+    several photos tells more.
 
     Parameters
     ----------

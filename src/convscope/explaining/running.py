@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convscope.data.images import crop_box, open_photo
 from convscope.data.survey import DecodeSpec, decode_chunk
 from convscope.errors import InputError, PhotoError, unknown_name
-from convscope.explain.faithfulness import Curve, deletion, insertion
+from convscope.explain.faithfulness import Curve, deletion, insertion, together
 from convscope.explain.localisation import locate
 from convscope.explain.result import Explanation
 from convscope.explain.sanity import Randomisation, randomisation
@@ -107,6 +107,7 @@ def explain(
                 inputs.append(x)
         if not done:
             raise InputError(f"No photo could be explained: {failed[0][0]}: {failed[0][1]}")
+        _tell_together(done, each)
         sanity = _sanity(net, inputs, asked, each, progress) if asked.sanity else {}
         found = Found(tuple(info.classes), tuple(done), tuple(failed), sanity, asked.seed)
         _write(folder, found)
@@ -200,6 +201,16 @@ def _curves(
     if asked.insertion:
         found.append(insertion(net, x, one, seed=asked.seed, progress=progress))
     return tuple(found)
+
+
+def _tell_together(photos: Sequence[Photo], each: Callable[[str], None]) -> None:
+    """What the curves of all photos say of a method; one photo says little."""
+    if len(photos) < 2:
+        return
+    for number, of_method in enumerate(photos[0].maps):
+        for kind, _ in enumerate(of_method.curves):
+            both = together([photo.maps[number].curves[kind] for photo in photos])
+            each(f"{of_method.explanation.method}  {both}, p {both.p_together:.2f} together")
 
 
 def _sanity(
