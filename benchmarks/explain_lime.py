@@ -2,9 +2,9 @@
 
 Both get the same image, super-pixels, fill and kernel, and the same network in inference mode. In
 the comparison at the same samples the package is handed our on and off as well, so that the weights
-can be compared; of its batch sizes the one that is fastest here counts. The ways take turns in one
-run, and each ratio is the median over the turns. The network's weights are random: times do not
-depend on them.
+can be compared; of its batch sizes the one that is fastest here counts. "Fast" is bfloat16, where
+the CPU gains by it. The ways take turns in one run, and each ratio is the median over the turns.
+The network's weights are random: times do not depend on them.
 
 Where we stop early, our five super-pixels of most weight are compared with those that the package
 finds from samples of its own; as a yardstick, so are those of the package with one more seed.
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from common import parser, row, say
 from convscope.demo import render_scene
 from convscope.explain import Explanation, lime, superpixels
+from convscope.explain.forward import PRECISIONS, Precision
 from convscope.nets.catalog import build_net, net_spec
 
 SAMPLES, QUICK_SAMPLES = 1000, 300
@@ -78,11 +79,19 @@ def theirs(
 
 
 def ours(
-    net: nn.Module, image: Tensor, labels: np.ndarray, target: int, samples: int, early: bool
+    net: nn.Module,
+    image: Tensor,
+    labels: np.ndarray,
+    target: int,
+    samples: int,
+    early: bool,
+    precision: Precision,
 ) -> tuple[Explanation, float]:
     """What we find, and the seconds."""
     started = time.perf_counter()
-    found = lime(net, image, target, segments=labels, samples=samples, stop_early=early)
+    found = lime(
+        net, image, target, segments=labels, samples=samples, stop_early=early, precision=precision
+    )
     return found, time.perf_counter() - started
 
 
@@ -105,7 +114,7 @@ def fastest_batch(net: nn.Module, image: Tensor, labels: np.ndarray, target: int
 
 
 def lime_rows(quick: bool) -> None:
-    """Print a row at the same samples, and one where we stop early."""
+    """Print rows at the same samples and where we stop early, in either precision."""
     samples, turns = (QUICK_SAMPLES, 1) if quick else (SAMPLES, 3)
     spec = net_spec("resnet18")
     net = build_net(spec, 1000, seed=0).eval()
@@ -115,30 +124,36 @@ def lime_rows(quick: bool) -> None:
     labels = superpixels(image[None].numpy())[0]
     with torch.inference_mode():
         target = int(net(image[None]).argmax())
-    batch = fastest_batch(net, image, labels, target)
+    batch = BATCHES[1] if quick else fastest_batch(net, image, labels, target)
     masks = np.random.default_rng(0).integers(0, 2, (samples, labels.max() + 1), np.uint8)
-    seconds: dict[str, list[float]] = {"theirs": [], "ours": [], "early": []}
+    took: dict[str, list[float]] = {"theirs": []}
+    found: dict[str, Explanation] = {}
     for turn in range(turns):
-        peer, took = theirs(net, image, labels, target, samples, batch, Given(masks))
-        seconds["theirs"].append(took)
-        full, took = ours(net, image, labels, target, samples, early=False)
-        seconds["ours"].append(took)
-        early, took = ours(net, image, labels, target, samples, early=True)
-        seconds["early"].append(took)
-        say(f"turn {turn + 1}: " + ", ".join(f"{k} {v[-1]:.1f} s" for k, v in seconds.items()))
-    shared = {"samples": samples, "super_pixels": int(labels.max()) + 1, "peer_batch": batch}
-    differ = float(np.abs(full.details["weights"] - peer).max() / np.abs(peer).max())
-    _row("same samples", seconds["theirs"], seconds["ours"], SAME,
-         weights_differ_by=float(f"{differ:.1e}"), **shared)  # fmt: skip
+        peer, seconds = theirs(net, image, labels, target, samples, batch, Given(masks))
+        took["theirs"].append(seconds)
+        for precision in PRECISIONS:
+            for early in (False, True):
+                way = f"{precision}, {'stopping early' if early else 'same samples'}"
+                found[way], seconds = ours(net, image, labels, target, samples, early, precision)
+                took.setdefault(way, []).append(seconds)
+        say(f"turn {turn + 1}: " + "; ".join(f"{k} {v[-1]:.1f} s" for k, v in took.items()))
     own = [
         theirs(net, image, labels, target, samples, batch, np.random.RandomState(seed))[0]
         for seed in range(1, 3)
     ]
-    _row("stopping early", seconds["theirs"], seconds["early"], STOPPED,
-         samples_used=int(early.details["samples"]),
-         stability=round(float(early.details["stability"]), 3),
-         top_five_as_package=len(top(early.details["weights"]) & top(own[0])),
-         top_five_package_two_seeds=len(top(own[0]) & top(own[1])), **shared)  # fmt: skip
+    shared = {"samples": samples, "super_pixels": int(labels.max()) + 1, "peer_batch": batch}
+    for way, ended in found.items():
+        weights, shared["computed_in"] = ended.details["weights"], ended.details["computed_in"]
+        if way.endswith("same samples"):
+            differ = np.abs(weights - peer).max() / np.abs(peer).max()
+            _row(way, took["theirs"], took[way], SAME, weights_differ_by=float(f"{differ:.1e}"),
+                 **shared)  # fmt: skip
+        else:
+            _row(way, took["theirs"], took[way], STOPPED,
+                 samples_used=int(ended.details["samples"]),
+                 stability=round(float(ended.details["stability"]), 3),
+                 top_five_as_package=len(top(weights) & top(own[0])),
+                 top_five_package_two_seeds=len(top(own[0]) & top(own[1])), **shared)  # fmt: skip
 
 
 def _row(

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from lime.lime_base import LimeBase
+from lime.lime_image import LimeImageExplainer
+from scipy.stats import linregress
 from sklearn.metrics import pairwise_distances
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from convscope.explain.fills import blurred
 from convscope.explain.forward import fast_forward
 from convscope.explain.perturbing import lime
 from convscope.explain.segments import SEGMENTATIONS, given_segments, superpixels
-from convscope.explain.surrogate import closeness, fit_surrogate, rank_correlation
+from convscope.explain.surrogate import chance, closeness, fit_surrogate, rank_correlation
 from convscope.nets.catalog import build_net, net_spec
 
 
@@ -112,7 +114,60 @@ def test_rank_correlation() -> None:
     assert rank_correlation(np.ones(3), np.arange(3.0)) == 0
 
 
+def test_chance_is_the_f_test() -> None:
+    """Of one piece it is the test of a slope."""
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (40, 1)).astype(float)
+    scores = 0.7 * masks[:, 0] + rng.normal(size=40)
+    line = linregress(masks[:, 0], scores)
+    assert chance(line.rvalue**2, np.ones(40), 1) == pytest.approx(line.pvalue, rel=1e-6)
+    # As many as half of the samples, where the others count for nothing.
+    half = np.repeat([1.0, 1e-9], 40)
+    assert chance(line.rvalue**2, half, 1) == pytest.approx(line.pvalue, rel=1e-3)
+    assert chance(0.9, np.ones(5), 5) == 1
+    assert chance(0.0, np.ones(50), 5) == 1
+    assert chance(1.0, np.ones(50), 5) < 1e-30
+
+
 # The method
+
+
+class Drawn(np.random.RandomState):
+    """Gives the lime package the on and off that we use."""
+
+    def __init__(self, masks: np.ndarray) -> None:
+        super().__init__(0)
+        self.masks = masks
+
+    def randint(self, *_: object, **__: object) -> np.ndarray:
+        return self.masks.astype(int).ravel()
+
+
+@pytest.mark.parametrize("fill", ["mean", 0.25])
+def test_from_image_to_weights_it_is_the_lime_package(fill: str | float) -> None:
+    net = build_net(net_spec("resnet18"), 5, 0).eval()
+    image = random_images(1, 3, 48, 64)[0]
+    labels = grid(48, 64)
+
+    def classify(pixels: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return net(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()).softmax(1).numpy()
+
+    masks = np.random.default_rng(4).integers(0, 2, (60, 12), np.uint8)
+    theirs = LimeImageExplainer(random_state=Drawn(masks)).explain_instance(
+        image.permute(1, 2, 0).numpy(), classify, labels=(2,), top_labels=None, num_samples=60,
+        hide_color=None if fill == "mean" else fill, segmentation_fn=lambda _: labels,
+        random_seed=0,
+    )  # fmt: skip
+    wanted = np.zeros(12)
+    for place, weight in theirs.local_exp[2]:
+        wanted[place] = weight
+    ours = lime(net, image, 2, segments=labels, samples=60, fill=fill, seed=4, stop_early=False)
+    largest = np.abs(wanted).max()
+    assert largest > 0
+    np.testing.assert_allclose(ours.details["weights"], wanted, atol=1e-3 * largest)
+    np.testing.assert_allclose(ours.details["r2"], theirs.score, atol=1e-3)
+    np.testing.assert_allclose(ours.details["whole"], theirs.local_pred[0], rtol=1e-4)
 
 
 @pytest.mark.parametrize("surrogate", ["ridge", "lasso", "forest"])
@@ -150,6 +205,53 @@ def test_it_stops_when_it_is_stable_and_not_before() -> None:
     assert abs(float(noisy.details["r2"])) < 0.2
 
 
+class Fickle(nn.Module):
+    """Another number each time."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.drawn = torch.Generator().manual_seed(seed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = torch.randn(len(x), generator=self.drawn)
+        return torch.stack([score, -score], 1)
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 6])
+def test_noise_is_never_stable_however_few_the_pieces(pieces: int) -> None:
+    """Two lists of two agree on their order by chance, again and again."""
+    image, labels = random_images(1)[0], grid(rows=1, columns=pieces)
+    used = [
+        int(lime(Fickle(seed), image, 0, of="logit", segments=labels).details["samples"])
+        for seed in range(8)
+    ]
+    assert used == [1000] * 8
+
+
+def test_the_type_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = build_net(net_spec("resnet18"), 5, 0).eval()
+    image = random_images(1, 3, 64, 64)[0]
+    asked = {"samples": 150, "segments": grid(64, 64), "of": "logit"}
+    exact = lime(net, image, 1, **asked)
+    assert exact.details["computed_in"] == "float32"
+    room = sys.modules["convscope.explain.forward"]
+    monkeypatch.setattr(room, "has_bfloat16", lambda: True)
+    # Which of them wins depends on the machine.
+    monkeypatch.setattr(room, "_seconds", lambda forward, _: forward.given.itemsize)
+    fast = lime(net, image, 1, precision="fast", **asked)
+    assert fast.details["computed_in"] == "bfloat16"
+    largest = np.abs(exact.map).max()
+    assert 0 < np.abs(fast.map - exact.map).max() < 0.1 * largest
+    assert rank_correlation(fast.map.ravel(), exact.map.ravel()) > 0.95
+    monkeypatch.setattr(room, "_seconds", lambda *_: 1.0)  # no gain
+    same = lime(net, image, 1, precision="fast", **asked)
+    np.testing.assert_array_equal(same.map, exact.map)
+    monkeypatch.setattr(room, "_seconds", lambda forward, _: forward.given.itemsize)
+    monkeypatch.setattr(room, "_CLOSE_FAST", 1e-9)  # too far off
+    same = lime(net, image, 1, precision="fast", **asked)
+    np.testing.assert_array_equal(same.map, exact.map)
+
+
 def test_the_batch_size_and_other_images_have_no_influence() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
@@ -184,8 +286,8 @@ class Shows(nn.Module):
         return torch.stack([flat.mean(1), flat.std(1)], 1)
 
 
-@pytest.mark.parametrize("fill", ["mean", "blur", 0.25])
-def test_what_is_shown(fill: str | float) -> None:
+@pytest.mark.parametrize("fill", ["mean", "blur", 0.25, (0.5, -1.0, 2.0)])
+def test_what_is_shown(fill: str | float | tuple[float, ...]) -> None:
     net, image, labels = Shows(), random_images(1)[0], grid()
     seen: list[Tensor] = []
     net.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
@@ -205,6 +307,8 @@ def test_what_is_shown(fill: str | float) -> None:
                 wanted = own.mean(1, keepdim=True).expand_as(own)
             elif fill == "blur":
                 wanted = blurred(image[None])[0][:, inside]
+            elif isinstance(fill, tuple):
+                wanted = torch.tensor(fill)[:, None].expand_as(own)
             else:
                 wanted = torch.full_like(own, float(fill))
             np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
@@ -274,6 +378,9 @@ def test_given_segments() -> None:
         ({"segments": "slick"}, "Did you mean 'slic'"),
         ({"fill": "meen"}, "Did you mean 'mean'"),
         ({"fill": float("nan")}, "fill=nan"),
+        ({"fill": (0.0, float("inf"), 0.0)}, "fill="),
+        ({"fill": (0.0, 1.0)}, "fill has 2 numbers; a colour is one for each of the 3 channels"),
+        ({"precision": "exakt"}, "Did you mean 'exact'"),
         ({"kernel_width": 0.0}, "kernel_width=0.0"),
         ({"samples": 3}, "samples=3"),
         ({"batch_size": 0}, "batch_size=0"),

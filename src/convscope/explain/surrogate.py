@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import f, rankdata
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge, lars_path
 
@@ -137,6 +137,28 @@ _FITS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, int, int], Fit]] 
     "lasso": _lasso,
     "forest": _forest,
 }
+
+
+def chance(r2: float, near: np.ndarray, pieces: int) -> float:
+    """How likely pieces without any influence would explain as much: the p-value of an F test.
+
+    Parameters
+    ----------
+    r2 : float
+        Of a regression on all pieces.
+    near : numpy.ndarray
+        float64 ``(n,)``, see :func:`closeness`: samples that count little are few.
+    pieces : int
+
+    Returns
+    -------
+    float
+        1 where there are not more samples than pieces.
+    """
+    left = near.sum() ** 2 / (near**2).sum() - pieces - 1
+    if left <= 0 or r2 <= 0:
+        return 1.0
+    return float(f.sf(r2 / pieces / (max(1 - r2, 1e-12) / left), pieces, left))
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -112,6 +112,11 @@ def bfloat16_is_fast() -> bool:
     return bool(torch.cpu._is_amx_tile_supported())
 
 
+def has_bfloat16() -> bool:
+    """Whether the CPU has any instructions for bfloat16, be they faster than float32 or not."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
 _CLAMPS: dict[type[nn.Module], tuple[float, float]] = {
     nn.ReLU: (0.0, float("inf")),
     nn.ReLU6: (0.0, 6.0),
