@@ -45,7 +45,7 @@ def occlusion(
     precision: Literal["exact", "fast"] = "exact",
     refine: bool = False,
     each: Callable[[Explanation], None] | None = None,
-    max_memory: int = 2**30,
+    max_memory: int = 3 * 2**28,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Explanation:

@@ -29,7 +29,7 @@ _MUCH_FASTER = 1.2
 
 
 def remember(
-    model: nn.Module, images: Tensor, precision: Precision = "exact", max_memory: int = 2**30
+    model: nn.Module, images: Tensor, precision: Precision = "exact", max_memory: int = 3 * 2**28
 ) -> Engine:
     """Run a network once and keep what is needed to answer for changed inputs.
 
