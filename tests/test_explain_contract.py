@@ -251,11 +251,105 @@ def test_a_result_cannot_be_changed(name: str) -> None:
         found.score = np.zeros(1)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", ["saliency", "smoothgrad", "integrated_gradients", "gradcam"])
+@CASES
 def test_within_modes_of_the_caller(name: str) -> None:
     net, x = net_of(), images()
     wanted = run(name, net, x, 1).map
     with torch.no_grad():
         np.testing.assert_array_equal(run(name, net, x, 1).map, wanted)
     with torch.inference_mode():
-        np.testing.assert_array_equal(run(name, net, images(), 1).map, wanted)
+        np.testing.assert_array_equal(run(name, net, images(), torch.tensor(1)).map, wanted)
+        made_here = net_of()
+        np.testing.assert_array_equal(run(name, made_here, images(), 1).map, wanted)
+    np.testing.assert_array_equal(run(name, made_here, x, 1).map, wanted)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_allclose(run(name, net, x, 1).map, wanted, rtol=1e-5, atol=1e-7)
+    assert made_here.first.weight.is_inference()
+
+
+@CASES
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(name: str, dtype: torch.dtype) -> None:
+    net, x = net_of(), images()
+    wanted = run(name, net, x, [0, 1, 2])
+    found = run(name, net.to(dtype), x, [0, 1, 2])
+    assert found.map.dtype == np.float32
+    assert found.score.dtype == np.float64
+    np.testing.assert_allclose(found.score, wanted.score, atol=0.02)
+    for a, b in zip(found.map, wanted.map, strict=True):
+        # LIME weighs small differences, of which bfloat16 leaves little.
+        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > (0.95 if dtype == torch.float16 else 0.7)
+    assert all(each.dtype == dtype for each in net.parameters())
+
+
+class Counting(nn.Module):
+    """Its buffers change in every pass: one in place, one by another."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("within", torch.zeros(1))
+        self.register_buffer("anew", torch.zeros(1))
+        self.within: Tensor
+        self.anew: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.within += 1
+        self.anew = self.anew + 1
+        answer: Tensor = self.net(x)
+        return answer
+
+
+@CASES
+def test_buffers_that_every_pass_changes(name: str) -> None:
+    net, x = Counting(net_of()), images()
+    anew = net.anew
+    run(name, net, x, 1)
+    assert net.anew is anew
+    assert net.anew == net.within == 0
+
+
+@CASES
+def test_left_as_found_after_a_failure(name: str) -> None:
+    class Fails(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            answer = super().forward(x)
+            # The first look goes well.
+            return answer if self.within <= 1 else answer.new_zeros(0)[9]
+
+    net = Fails(net_of())
+    net.train()
+    torch.manual_seed(6)
+    wanted = torch.rand(2)
+    torch.manual_seed(6)
+    with pytest.raises(Exception, match=r"."):
+        run(name, net, images(), 1)
+    assert torch.equal(torch.rand(2), wanted)
+    assert all(module.training for module in net.modules())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    assert net.anew == net.within == 0
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+@CASES
+def test_details_of_two_images_are_those_of_each(name: str) -> None:
+    net, x = net_of(), images(2)
+    both = run(name, net, x, [[0, 1, 2], [1, 2, 3]])
+    alone = [run(name, net, x[place], both.target[place]) for place in range(2)]
+    for place in range(2):
+        taken = both[place].details
+        assert taken.keys() == alone[place].details.keys()
+        for key, value in alone[place].details.items():
+            assert np.shape(taken[key]) == np.shape(value), key
+            if isinstance(value, np.ndarray):
+                np.testing.assert_allclose(taken[key], value, rtol=2e-3, atol=1e-5, err_msg=key)
+
+
+@CASES
+def test_an_image_that_is_all_the_same(name: str) -> None:
+    if name == "lime":
+        segments = np.arange(18 * 13).reshape(18, 13) // 60
+        found = explain.lime(net_of(), torch.ones(3, 18, 13), 0, segments=segments, samples=40)
+    else:
+        found = run(name, net_of(), torch.ones(3, 18, 13), 0)
+    assert np.isfinite(found.map).all()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
+from typing import Any
+
 import captum.attr as captum
 import numpy as np
 import pytest
@@ -12,6 +16,7 @@ from convscope.errors import InputError
 from convscope.explain.cam import gradcam
 from convscope.explain.gradients import integrated_gradients, saliency, smoothgrad
 from convscope.nets.catalog import build_net, net_spec
+from convscope.transfer.heads.choosing import fit_head
 
 
 class Small(nn.Module):
@@ -97,6 +102,75 @@ def test_smoothgrad_without_noise_is_saliency_and_with_it_the_mean() -> None:
     assert not np.allclose(other, found.map, rtol=1e-2)
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_smoothgrad_is_captums_with_the_same_noise(
+    noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, x = small(), images(1)
+    found = smoothgrad(net, x, 2, of="probability", noise=noise, samples=4, seed=5)
+    drawn = torch.Generator().manual_seed(5)
+    spread = noise * float(x.max() - x.min())
+
+    def normal(mean: float, deviation: Tensor) -> Tensor:
+        assert mean == 0
+        assert (deviation == torch.tensor(spread)).all()
+        rows = [torch.randn(x.shape[1:], generator=drawn) for _ in deviation]
+        return spread * torch.stack(rows)
+
+    monkeypatch.setattr(torch, "normal", normal)
+    theirs = captum.NoiseTunnel(captum.Saliency(nn.Sequential(net, nn.Softmax(1)))).attribute(
+        x, nt_type="smoothgrad", nt_samples=4, stdevs=spread, target=2, abs=False
+    )
+    np.testing.assert_allclose(found.map, theirs.abs().amax(1), rtol=1e-4, atol=1e-8)
+
+
+def test_the_noise_is_the_same_whatever_type_the_caller_computes_in() -> None:
+    net, x = small(), images(1)
+    wanted = smoothgrad(net, x, 1, samples=3).map
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_array_equal(smoothgrad(net, x, 1, samples=3).map, wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    double = smoothgrad(net.double(), x, 1, samples=3).map
+    np.testing.assert_allclose(double, wanted, rtol=1e-4, atol=1e-7)
+
+
+class Most(nn.Module):
+    """Notes the largest batch."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.most: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.most.append(len(x))
+        answer: Tensor = self.net(x)
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "largest", "passes"),
+    [
+        (saliency, {}, 3, 5), (gradcam, {}, 3, 5),
+        (smoothgrad, {"samples": 7}, 3, 5 * 7), (integrated_gradients, {"steps": 7}, 3, 5 * 8),
+    ],
+)  # fmt: skip
+def test_no_more_at_a_time_than_asked_for(
+    method: Any, settings: dict[str, Any], largest: int, passes: int
+) -> None:
+    net = Most(small())
+    found = method(net, images(5), [[0, 1]] * 5, batch_size=3, **settings)
+    # The first look is without gradients, of all images.
+    assert net.most[0] == 5
+    assert max(net.most[1:]) == largest
+    assert sum(net.most[1:]) == passes
+    # A gradient for each of two targets counts for two passes.
+    backwards = 5 * settings.get("samples", settings.get("steps", 1)) * 2
+    assert found.forwards == 5 + passes + 2 * backwards
+
+
 def test_the_noise_of_an_image_does_not_depend_on_the_others() -> None:
     net, x = small(), images(3)
     together = smoothgrad(net, x, 0, samples=4).map
@@ -131,6 +205,33 @@ def test_integrated_gradients_of_squares_by_hand() -> None:
         integrated_gradients(Quadratic(), x, 0, baseline=torch.zeros(5))
     with pytest.raises(InputError, match="baseline has NaN"):
         integrated_gradients(Quadratic(), x, 0, baseline=float("nan"))
+    with pytest.raises(InputError, match=r"A baseline must be a tensor, .*'black'"):
+        integrated_gradients(Quadratic(), x, 0, baseline="black")  # type: ignore[arg-type]
+
+
+def test_integrated_gradients_from_a_colour() -> None:
+    x = torch.tensor([[[1.0, -2.0]], [[-3.0, 0.5]]])
+    # x² - b² of each value, the second channel from -1.
+    for colour in (torch.tensor([0.0, -1.0])[:, None, None], np.array([[[0.0]], [[-1.0]]])[::1]):
+        found = integrated_gradients(Quadratic(), x, 0, steps=2, baseline=colour)
+        np.testing.assert_allclose(found.map, [[1 + 8.0, 4 - 0.75]], rtol=1e-6)
+        assert found.details["baseline_score"] == 2
+    with torch.inference_mode():
+        found = integrated_gradients(Quadratic(), x * 1, 0, steps=2, baseline=x * 0)
+    np.testing.assert_allclose(found.map, [[10.0, 4.25]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sums_over_many_steps_are_precise_in_half_precision(dtype: torch.dtype) -> None:
+    # Of a linear network each gradient is exact; 400 of them added up in 8 or 11 bits were not.
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False)).to(dtype)
+    net[1].weight.data = torch.tensor([[1.5, -2.0], [0.0, 1.0]], dtype=dtype)
+    x = torch.tensor([[[1.0, -3.0]]])
+    found = integrated_gradients(net, x, 0, steps=400)
+    np.testing.assert_allclose(found.map, [[1.5, 6.0]], rtol=1e-5)
+    assert abs(float(found.details["delta"])) < 1e-4
+    smooth = smoothgrad(net, x, 0, samples=400)
+    np.testing.assert_allclose(smooth.map, [[1.5, 2.0]], rtol=1e-5)
 
 
 def test_gradcam_is_captums() -> None:
@@ -173,6 +274,103 @@ def test_gradcam_without_a_map_or_of_an_unknown_layer() -> None:
         gradcam(small(), images(), layer="head")
 
 
+def test_a_layer_is_shown_as_it_was_before_a_later_one_wrote_into_it() -> None:
+    torch.manual_seed(0)
+    inside = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    )  # fmt: skip
+    outside = copy.deepcopy(inside)
+    outside[1].inplace = False
+    x = images(2)
+    wanted = gradcam(outside, x, 1, layer="0").details["raw"]
+    np.testing.assert_allclose(gradcam(inside, x, 1, layer="0").details["raw"], wanted, rtol=1e-6)
+    assert gradcam(inside, x, 1).details["layer"] == "1"
+    theirs = captum.LayerGradCam(outside, outside[0]).attribute(x, 1)[:, 0].detach()
+    np.testing.assert_allclose(wanted, theirs, rtol=1e-4, atol=1e-7)
+
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = inside
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = nn.functional.relu(self.inside[0](x), inplace=True)
+            answer: Tensor = self.inside[4](maps.mean((2, 3)))
+            return answer
+
+    found = gradcam(Functional(), x, 1)
+    assert found.details["layer"] == "inside.0"
+    np.testing.assert_allclose(found.details["raw"], wanted, rtol=1e-6)
+
+
+class Branches(nn.Module):
+    """A sum that no module gives; maps that lead nowhere; a map of one place at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.branch = nn.Conv2d(6, 6, 3, padding=1)
+        self.unused = nn.Conv2d(6, 2, 1)
+        self.head = nn.Conv2d(6, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        stem = self.stem(x).relu()
+        whole = stem + self.branch(stem)
+        self.unused(whole)
+        answer: Tensor = self.head(whole.mean((2, 3), keepdim=True)).flatten(1)
+        return answer
+
+
+def test_the_last_map_is_one_that_the_whole_answer_goes_through() -> None:
+    torch.manual_seed(0)
+    net, x = Branches().eval(), images(2)
+    # The branch misses what goes around it; the layer after it has no say.
+    assert gradcam(net, x, 1).details["layer"] == "stem"
+    assert gradcam(net, x, 1, layer="branch").details["layer"] == "branch"
+    with pytest.raises(InputError, match="answer does not depend on layer unused"):
+        gradcam(net, x, 1, layer="unused")
+
+    class Two(nn.Module):
+        """Nothing of that size is all there is: the last branch, then."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(3, 4, 3, stride=2)
+            self.fine = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = self.fine(x).mean((2, 3)) + self.wide(x).mean((2, 3))
+            return answer
+
+    assert gradcam(Two(), x, 1).details["layer"] == "wide"
+
+
+def test_gradcam_of_a_time_series_is_captums() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv1d(2, 6, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(6, 3),
+    )  # fmt: skip
+    x = torch.randn(2, 2, 31, generator=torch.Generator().manual_seed(0))
+    found = gradcam(net, x, 2)
+    assert found.details["layer"] == "1"
+    theirs = captum.LayerGradCam(net, net[1]).attribute(x, 2).detach()
+    np.testing.assert_allclose(found.details["raw"], theirs[:, 0], rtol=1e-4, atol=1e-7)
+    large = nn.functional.interpolate(theirs.relu(), 31, mode="linear")[:, 0]
+    np.testing.assert_allclose(found.map, large, rtol=1e-4, atol=1e-7)
+
+
+def test_a_scripted_network_shows_no_layers() -> None:
+    net, x = small(), images()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        scripted = torch.jit.trace(net, x)
+    np.testing.assert_allclose(saliency(scripted, x, 1).map, saliency(net, x, 1).map, rtol=1e-5)
+    with pytest.raises(InputError, match="which shows its layers to nobody"):
+        gradcam(scripted, x, 1)
+
+
 class Decides(nn.Module):
     """Compares, as a tree does."""
 
@@ -185,6 +383,32 @@ def test_a_network_without_gradient_says_what_to_use() -> None:
     for method in (saliency, smoothgrad, integrated_gradients):
         with pytest.raises(InputError, match="Use occlusion or lime"):
             method(Decides(), images())
+
+
+def test_a_forest_on_features_says_what_to_use() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(60, 6)).astype(np.float32)
+    labels = (features[:, 0] > 0).astype(int)
+    head = fit_head("forest", features, labels, features[:0], labels[:0], 2, seed=0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head.module)
+    for method in (saliency, smoothgrad, integrated_gradients, gradcam):
+        with pytest.raises(InputError, match="Use occlusion or lime"):
+            method(net, images())
+
+
+class Root(nn.Module):
+    """Steepest where it is 0: its slope there is not finite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.flatten(1).sum(1).abs()
+        return torch.stack([total.sqrt(), total], 1)
+
+
+def test_a_gradient_without_end_is_an_error() -> None:
+    x = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(InputError, match="gradient is NaN or infinite"):
+        saliency(Root(), x, 0)
+    np.testing.assert_allclose(saliency(Root(), x + 1, 0).map, 0.25)
 
 
 def test_within_the_callers_no_grad_and_inference_mode() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import copy
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from convscope.errors import InputError
 from convscope.explain.result import OF, Of
@@ -18,6 +20,8 @@ from convscope.explain.result import OF, Of
 Target = int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray | Tensor | None
 # Inputs that pass through the network at a time, where the caller does not say.
 _BATCH = 32
+# Of what a message quotes; more is cut off.
+_LONGEST = 80
 
 
 class _Unusable(InputError):
@@ -57,8 +61,11 @@ class Question:
 
     def shaped(self, values: Tensor | np.ndarray) -> np.ndarray:
         """Values ``(n, t, ...)`` with the caller's leading shape, as an array."""
-        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-        return array.reshape((*self.lead, *array.shape[2:]))
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            # NumPy has no bfloat16.
+            values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        return values.reshape((*self.lead, *values.shape[2:]))
 
 
 @contextmanager
@@ -66,30 +73,103 @@ def left_as_found(model: nn.Module, seed: int | None = None) -> Iterator[None]:
     """Evaluation mode for as long as the context is open; afterwards all is as it was before.
 
     Mode of every module, gradients of the parameters and whether they are wanted, buffers, the
-    caller's hooks, random numbers (seeded within the context, where a seed is given).
+    caller's hooks, random numbers (seeded within the context, where a seed is given). The caller's
+    inference mode and autocast do not reach in: the answer is the same wherever it is asked for.
+
+    Raises
+    ------
+    InputError
+        It is no module, or has lazy layers that have not seen an input.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    buffers = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"The network must be a torch.nn.Module; this is {type(model).__name__}. A function "
+            "can be put into a module's forward."
+        )
+    if any(is_lazy(one) for one in itertools.chain(model.parameters(), model.buffers())):
+        raise InputError(
+            f"{type(model).__name__} has lazy layers that have not seen an input yet. Run it once "
+            "on an input first."
+        )
     device = device_of(model)
-    devices = [device] if device.type == "cuda" else []
+    # Within the caller's inference mode no gradient could be taken.
+    with torch.inference_mode(False), _without_autocast(device), _same_tensors(model):
+        modes = [(module, module.training) for module in model.modules()]
+        wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        buffers = [(buffer, buffer._version, buffer.clone()) for buffer in model.buffers()]
+        try:
+            model.eval()
+            for parameter, _ in wanted:
+                parameter.requires_grad_(False)
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                if seed is not None:
+                    _seed(seed, device)
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, wants in wanted:
+                parameter.requires_grad_(wants)
+            with torch.no_grad():
+                for buffer, version, values in buffers:
+                    if buffer._version != version:
+                        buffer.copy_(values)
+
+
+@contextmanager
+def _without_autocast(device: torch.device) -> Iterator[None]:
+    if not torch.amp.is_autocast_available(device.type):
+        yield
+        return
+    with torch.autocast(device.type, enabled=False):
+        yield
+
+
+@contextmanager
+def _same_tensors(model: nn.Module) -> Iterator[None]:
+    """Every module has its own buffers again, also where it made new ones.
+
+    Parameters and buffers that were made in inference mode have stand-ins meanwhile: no gradient
+    goes through them.
+    """
+    # A scripted module has no such tables, and makes no new tensors.
+    modules = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+    buffers = [(m._buffers, dict(m._buffers)) for m in modules]
+    stand_ins: dict[int, Any] = {}
+    swapped: list[tuple[dict[str, nn.Parameter | None], str, nn.Parameter]] = []
     try:
-        model.eval()
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
-        # Within the caller's inference mode no gradient could be taken.
-        with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
-            if seed is not None:
-                torch.manual_seed(seed)
-            yield
+        for module in modules:
+            for name, parameter in module._parameters.items():
+                if parameter is not None and parameter.is_inference():
+                    # One that two layers share stays shared.
+                    other = stand_ins.setdefault(id(parameter), _copy_of(parameter))
+                    module._parameters[name] = other
+                    swapped.append((module._parameters, name, parameter))
+            for name, buffer in module._buffers.items():
+                if buffer is not None and buffer.is_inference():
+                    module._buffers[name] = stand_ins.setdefault(id(buffer), buffer.clone())
+        yield
     finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, wants in wanted:
-            parameter.requires_grad_(wants)
-        for buffer, version, values in buffers:
-            if buffer._version != version:
-                buffer.copy_(values)
+        for table, name, parameter in swapped:
+            table[name] = parameter
+            if stand_ins[id(parameter)]._version:  # new weights, as the sanity check gives it
+                with torch.inference_mode():
+                    parameter.copy_(stand_ins[id(parameter)])
+        for held, before in buffers:
+            held.clear()
+            held.update(before)
+
+
+def _copy_of(parameter: nn.Parameter) -> nn.Parameter:
+    return nn.Parameter(parameter.clone(), requires_grad=parameter.requires_grad)
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, which would also seed devices that nobody puts back."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -100,9 +180,9 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
-    """The floating type of the network's parameters; float32 where it has none."""
-    kinds = (p.dtype for p in model.parameters() if p.dtype.is_floating_point)
-    return next(kinds, torch.float32)
+    """The floating type of the network's parameters, or else buffers; float32 without any."""
+    some = itertools.chain(model.parameters(), model.buffers())
+    return next((one.dtype for one in some if one.dtype.is_floating_point), torch.float32)
 
 
 def ask(
@@ -132,19 +212,22 @@ def ask(
     ------
     InputError
         Inputs of a shape the network cannot take, with NaN or infinity, or none at all; outputs
-        that are not ``(n, classes)``; targets outside the classes or of a shape that does not fit.
+        that are not ``(n, classes)`` or are whole numbers; targets outside the classes or of a
+        shape that does not fit; a score that is NaN or infinite.
     """
     if of not in OF:
         raise InputError(f"of='{of}': a score is of the 'logit' or of the 'probability'.")
-    given = torch.as_tensor(images).detach()
+    given = tensor_of(images, "Images")
     if not given.dtype.is_floating_point:
         raise InputError(
-            f"Images must be numbers with a fraction, normalised as the network takes them; "
-            f"these are {str(given.dtype).removeprefix('torch.')}."
+            "Images must be numbers with a fraction, normalised as the network takes them; "
+            f"these are {_kind(given)}."
         )
     batch, outputs, single = _first_pass(model, given)
     targets, lead = _targets(outputs, target, single)
-    return Question(batch, targets, scores_of(outputs, targets, of), outputs, lead, of)
+    scores = scores_of(outputs, targets, of)
+    _check_scores(scores, targets, of)
+    return Question(batch, targets, scores, outputs, lead, of)
 
 
 def scores_of(outputs: Tensor, targets: Tensor, of: Of) -> Tensor:
@@ -160,6 +243,29 @@ def answers(model: nn.Module, images: Tensor, batch_size: int | None = None) -> 
         return torch.cat([_outputs_of(model(part.clone()), len(part)) for part in parts])
 
 
+def tensor_of(given: object, what: str) -> Tensor:
+    """A tensor without gradient, of a tensor, an array, or lists of either or of numbers.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or they differ in shape.
+    """
+    try:
+        if isinstance(given, Tensor):
+            return given.detach()
+        if isinstance(given, list | tuple) and given and isinstance(given[0], Tensor):
+            return torch.stack(list(given)).detach()
+        array = np.asarray(given)
+        # A copy, in the machine's own order: torch takes no array that is read-only or turned.
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{what} must be a tensor, an array, or a list of them that have one shape; "
+            f"received {_short(given)}."
+        ) from error
+
+
 def _first_pass(model: nn.Module, given: Tensor) -> tuple[Tensor, Tensor, bool]:
     """Inputs as a batch, their outputs, and whether it is one image without a batch dimension."""
     if given.ndim not in (2, 3, 4) or not given.numel():
@@ -168,29 +274,33 @@ def _first_pass(model: nn.Module, given: Tensor) -> tuple[Tensor, Tensor, bool]:
             "(n, channels, height, width); of time series, (channels, length) or "
             "(n, channels, length); none of them 0."
         )
+    given = given.to(device_of(model), dtype_of(model))
     bad = ~torch.isfinite(given)
     if bad.any():
         place = tuple(int(i) for i in bad.nonzero()[0])
         raise InputError(
-            f"The images have NaN or infinity, first at {place}. Give finite numbers: nothing can "
-            "be said of the others."
+            f"The images have NaN or infinity, first at {place}, as {_kind(given)}. Give finite "
+            "numbers: nothing can be said of the others."
         )
-    given = given.to(device_of(model), dtype_of(model))
     tries = {2: (True,), 3: (True, False), 4: (False,)}[given.ndim]
     if given.ndim == 3 and _is_one_dimensional(model):
         tries = (False,)
-    errors = []
+    errors: list[Exception] = []
     for single in tries:
         batch = (given[None] if single else given).clone()
         try:
             return batch, answers(model, batch), single
-        except _Unusable:
+        except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever a layer says of the shape
-            errors.append(str(error).strip().splitlines()[0])
+            errors.append(error)
+    unusable = [error for error in errors if isinstance(error, _Unusable)]
+    if unusable:  # it can take them, so their shape is not what is wrong
+        raise unusable[0]
     raise InputError(
-        f"{type(model).__name__} cannot take images of shape {_words(given.shape)}: {errors[0]}"
-    )
+        f"{type(model).__name__} cannot take images of shape {_words(given.shape)}: "
+        f"{_first_line(errors[0])}"
+    ) from errors[0]
 
 
 def _is_one_dimensional(model: nn.Module) -> bool:
@@ -213,7 +323,23 @@ def _outputs_of(outputs: object, count: int) -> Tensor:
             f"The network gives {_words(outputs.shape)} for {count} images; explanations need "
             "(n, classes). Put a module around it that picks or averages."
         )
+    if not outputs.shape[1]:
+        raise _Unusable("The network has no outputs: there is nothing to explain.")
+    if not outputs.dtype.is_floating_point:
+        raise _Unusable(
+            f"The network gives {_kind(outputs)}; explanations need scores, which have a fraction."
+        )
     return outputs
+
+
+def _check_scores(scores: Tensor, targets: Tensor, of: Of) -> None:
+    bad = ~torch.isfinite(scores)
+    if bad.any():
+        image, place = (int(i) for i in bad.nonzero()[0])
+        raise InputError(
+            f"The network's {of} of class {int(targets[image, place])} is "
+            f"{float(scores[image, place])} for image {image}: that cannot be explained."
+        )
 
 
 def _targets(outputs: Tensor, target: Target, single: bool) -> tuple[Tensor, tuple[int, ...]]:
@@ -223,11 +349,15 @@ def _targets(outputs: Tensor, target: Target, single: bool) -> tuple[Tensor, tup
     if isinstance(target, bool):
         raise InputError("A target is the number of a class, not True or False.")
     try:
-        wanted = torch.as_tensor(copy.copy(target), device=outputs.device)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"Targets must be numbers of classes; received {target!r}.") from error
-    if wanted.dtype.is_floating_point or wanted.dtype == torch.bool or not wanted.numel():
-        raise InputError(f"Targets must be numbers of classes; received {target!r}.")
+        # A copy: no gradient goes through one that was made in inference mode.
+        wanted = tensor_of(target, "Targets").to(outputs.device, copy=True)
+    except InputError as error:
+        raise InputError(
+            f"Targets must be numbers of classes; received {_short(target)}."
+        ) from error
+    whole = not (wanted.dtype.is_floating_point or wanted.dtype.is_complex)
+    if not whole or wanted.dtype == torch.bool or not wanted.numel():
+        raise InputError(f"Targets must be numbers of classes; received {_short(target)}.")
     wanted = wanted.long()
     outside = wanted[(wanted < 0) | (wanted >= classes)]
     if len(outside.flatten()):
@@ -248,3 +378,18 @@ def _targets(outputs: Tensor, target: Target, single: bool) -> tuple[Tensor, tup
 
 def _words(shape: Sequence[int]) -> str:
     return "(" + ", ".join(map(str, shape)) + ")" if math.prod(shape) or shape else "()"
+
+
+def _kind(values: Tensor) -> str:
+    return str(values.dtype).removeprefix("torch.")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _short(given: object) -> str:
+    text = f"a tensor of {_words(given.shape)}" if isinstance(given, Tensor) else repr(given)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn import functional
 
 from convscope.errors import InputError, unknown_name
@@ -19,6 +20,8 @@ from convscope.explain.result import Explanation, Of
 from convscope.progress import Progress
 
 _RESIZED = {1: "linear", 2: "bilinear"}
+# That a map has at least.
+_PLACES = 2
 
 
 def gradcam(
@@ -41,7 +44,8 @@ def gradcam(
         See :func:`~convscope.explain.asking.ask`.
     layer : str, optional
         Path of the module whose output is taken (of a module that is called several times, the
-        last); default whatever gives the last map of more than one place.
+        last); default whatever gives the last map of more than one place that the answer depends
+        on. The output is as the layer gave it, also where a later one writes into it.
     batch_size : int
         Images at a time.
     progress : Progress, optional
@@ -59,11 +63,10 @@ def gradcam(
     """
     require_count(batch_size, "batch_size", 1)
     started = time.perf_counter()
-    names = dict(model.named_modules())
-    if layer is not None and layer not in names:
-        raise unknown_name("layer", layer, [name for name in names if name])
-    raw, taken = [], ""
+    raw: list[Tensor] = []
+    taken: list[str] = []
     with left_as_found(model):
+        _check_layer(model, layer)
         question = ask(model, images, target, of)
         parts = zip(
             torch.split(question.images, batch_size),
@@ -72,8 +75,9 @@ def gradcam(
         )
         with (progress or Progress()).task("Grad-CAM", len(question.images), "images") as advance:
             for some, targets in parts:
-                found, taken = _weighted(model, some, targets, of, layer)
+                found, name = _weighted(model, some, targets, of, layer)
                 raw.append(found)
+                taken.append(name)
                 advance(len(some))
     values = torch.cat(raw)
     n, t = question.targets.shape
@@ -84,11 +88,43 @@ def gradcam(
         score=question.shaped(question.scores.double()),
         of=of,
         method="gradcam",
-        parameters={"layer": taken},
+        parameters={"layer": taken[0]},
         seconds=time.perf_counter() - started,
         forwards=n * (2 + BACKWARD * t),
-        details={"raw": question.shaped(values.float()), "layer": taken},
+        details={"raw": question.shaped(values.float()), "layer": taken[0]},
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a module gave.
+
+    Attributes
+    ----------
+    name : str
+    maps : Tensor
+        ``(n, channels, *places)``.
+    made_by : torch.autograd.graph.Node or None
+        None where no gradient goes through it.
+    version : int
+        Of the maps: a later layer may write into them.
+    """
+
+    name: str
+    maps: Tensor
+    made_by: Node | None
+    version: int
+
+
+def _check_layer(model: nn.Module, layer: str | None) -> None:
+    names = dict(model.named_modules())
+    if layer is not None and layer not in names:
+        raise unknown_name("layer", layer, [name for name in names if name])
+    if any(isinstance(module, torch.jit.ScriptModule) for module in names.values()):
+        raise InputError(
+            f"{type(model).__name__} was compiled by torch.jit, which shows its layers to nobody. "
+            "Give the network that it was made from, or use saliency, occlusion or lime."
+        )
 
 
 def _weighted(
@@ -100,13 +136,59 @@ def _weighted(
         scores = scores_of(model(x.clone()), targets, of)
         if not seen:
             raise InputError(_no_map(layer))
-        name, maps = seen["name"], seen["maps"]
-        if not maps.requires_grad:
-            raise InputError(f"Nothing in front of layer {name} depends on the image.")
-        gradients = gradients_by(scores, maps)
-        weights = gradients.flatten(3).mean(3)
-        found = torch.einsum("ntc,nc...->nt...", weights, maps.detach())
-    return found, name
+        one = _last(seen, scores) if layer is None else seen[-1]
+        if layer is not None or one.maps._version == one.version:
+            return _sums(scores, one), one.name
+    # A later layer wrote into the maps. After a layer that was asked for, it gets a copy.
+    return _weighted(model, images, targets, of, one.name)
+
+
+def _sums(scores: Tensor, seen: _Seen) -> Tensor:
+    if seen.made_by is None:
+        raise InputError(f"Nothing in front of layer {seen.name} depends on the image.")
+    if scores.requires_grad and not _on_the_way(scores, seen)[0]:
+        raise InputError(f"The answer does not depend on layer {seen.name} by a gradient.")
+    weights = gradients_by(scores, seen.maps).flatten(3).mean(3)
+    return torch.einsum("ntc,nc...->nt...", weights, seen.maps.detach())
+
+
+def _last(seen: list[_Seen], scores: Tensor) -> _Seen:
+    """The last map that the answer depends on.
+
+    Rather one of that size which nothing goes around, where there is one: not the last layer of a
+    branch before the branch is added to what it began with.
+    """
+    chosen = None
+    for one in reversed(seen):
+        if chosen is not None and one.maps.shape[2:] != chosen.maps.shape[2:]:
+            break
+        through, around = _on_the_way(scores, one)
+        if through and not around:
+            return one
+        chosen = one if through and chosen is None else chosen
+    return chosen or seen[-1]
+
+
+def _on_the_way(scores: Tensor, seen: _Seen) -> tuple[bool, bool]:
+    """Whether the scores are computed through a map, and whether also in ways around it."""
+    if scores.grad_fn is None or seen.made_by is None:
+        return False, False
+    through, around = False, False
+    visited: set[Node] = set()
+    waiting = [scores.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node in visited:
+            continue
+        visited.add(node)
+        before = [one for one, _ in node.next_functions if one is not None]
+        if node is seen.made_by:
+            through = True
+        elif before:
+            waiting += before
+        else:  # the beginning: of all that is there, only the input asks for a gradient
+            around = True
+    return through, around
 
 
 def _no_map(layer: str | None) -> str:
@@ -119,22 +201,21 @@ def _no_map(layer: str | None) -> str:
 
 
 @contextmanager
-def _watched(model: nn.Module, layer: str | None, ndim: int) -> Iterator[dict[str, Any]]:
-    """Notes the last map that the network, or one layer of it, gives."""
-    seen: dict[str, Any] = {}
+def _watched(model: nn.Module, layer: str | None, ndim: int) -> Iterator[list[_Seen]]:
+    """Notes the maps that the network's modules give, or those of one, in the order of calls."""
+    seen: list[_Seen] = []
 
-    def note(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == ndim and output[0, 0].numel() > 1:
-            seen.update(name=name, maps=output)
+    def note(name: str, maps: object) -> Tensor | None:
+        if not isinstance(maps, Tensor) or maps.ndim != ndim or maps[0, 0].numel() < _PLACES:
+            return None
+        seen.append(_Seen(name, maps, maps.grad_fn, maps._version))
+        # What comes next may write into what it is given.
+        return maps.clone() if layer is not None else None
 
-    chosen = [
-        (name, module)
-        for name, module in model.named_modules()
-        if (name == layer if layer is not None else name)
-    ]
     handles = [
         module.register_forward_hook(lambda _module, _given, output, name=name: note(name, output))
-        for name, module in chosen
+        for name, module in model.named_modules()
+        if (name == layer if layer is not None else name)
     ]
     try:
         yield seen

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import InputError
-from convscope.explain.asking import Question, Target, ask, left_as_found, scores_of
+from convscope.explain.asking import (
+    Question,
+    Target,
+    ask,
+    left_as_found,
+    scores_of,
+    tensor_of,
+)
 from convscope.explain.result import Explanation, Of
 from convscope.progress import Progress
 
@@ -48,7 +55,8 @@ def saliency(
     Raises
     ------
     InputError
-        As :func:`~convscope.explain.asking.ask`; or the network gives no gradient.
+        As :func:`~convscope.explain.asking.ask`; or the network gives no gradient, or one that is
+        NaN or infinite.
 
     Examples
     --------
@@ -120,12 +128,18 @@ def smoothgrad(
         question = ask(model, images, target, of)
         found = []
         for image, targets in _parts(question, 1, "smoothgrad", progress):
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator("cpu").manual_seed(seed)
             spread = noise * (image.max() - image.min())
-            total = torch.zeros((1, targets.shape[1], *image.shape[1:]), device=image.device)
+            total = _zeros(image, targets)
             for count in _chunks(samples, batch_size):
-                # On the CPU and one by one: a seed means the same whatever machine and batch size.
-                drawn = [torch.randn(image.shape[1:], generator=generator) for _ in range(count)]
+                # On the CPU, in float32 and one by one: a seed means the same whatever machine,
+                # network and batch size.
+                drawn = [
+                    torch.randn(
+                        image.shape[1:], generator=generator, dtype=torch.float32, device="cpu"
+                    )
+                    for _ in range(count)
+                ]
                 noisy = image + spread * torch.stack(drawn).to(image)
                 total += input_gradients(model, noisy, targets.expand(count, -1), of).sum(
                     0, keepdim=True
@@ -144,7 +158,7 @@ def integrated_gradients(
     target: Target = None,
     *,
     of: Of = "logit",
-    baseline: float | Tensor = 0.0,
+    baseline: float | Tensor | np.ndarray = 0.0,
     steps: int = 50,
     batch_size: int = 16,
     progress: Progress | None = None,
@@ -158,9 +172,9 @@ def integrated_gradients(
     ----------
     model, images, target, of
         See :func:`~convscope.explain.asking.ask`.
-    baseline : float or Tensor
-        Where the way begins: one value, ``(channels, *space)``, or one for each image. Of
-        normalised inputs, 0 is the mean colour.
+    baseline : float, Tensor or array
+        Where the way begins: one value, ``(channels, *space)``, one for each image, or a colour
+        ``(channels, 1, 1)``. Of normalised inputs, 0 is the mean colour.
     steps : int
         Points on the way.
     batch_size : int
@@ -188,15 +202,13 @@ def integrated_gradients(
         found, first = [], []
         parts = _parts(question, 1, "integrated gradients", progress)
         for (image, targets), begin in zip(parts, torch.split(begins, 1), strict=True):
-            total = torch.zeros(
-                (1, targets.shape[1], *image.shape[1:]), dtype=image.dtype, device=image.device
-            )
+            total = _zeros(image, targets)
             for place, share in zip(
                 torch.split(places, batch_size), torch.split(shares, batch_size), strict=True
             ):
-                on_the_way = begin + _along(place, image) * (image - begin)
+                on_the_way = (begin + _along(place, image) * (image - begin)).to(image.dtype)
                 of_these = input_gradients(model, on_the_way, targets.expand(len(place), -1), of)
-                total += torch.tensordot(share, of_these, 1)[None]
+                total += torch.tensordot(share, of_these.to(total.dtype), 1)[None]
             found.append((total * (image - begin)[:, None]).sum(2))
             with torch.no_grad():
                 first.append(scores_of(model(begin.clone()), targets, of))
@@ -228,7 +240,7 @@ def input_gradients(model: nn.Module, images: Tensor, targets: Tensor, of: Of) -
     Raises
     ------
     InputError
-        The network gives no gradient.
+        The network gives no gradient, or one that is NaN or infinite.
     """
     with torch.enable_grad():
         x = images.detach().clone().requires_grad_()
@@ -243,7 +255,7 @@ def gradients_by(scores: Tensor, x: Tensor) -> Tensor:
     Raises
     ------
     InputError
-        No score depends on it by a gradient.
+        No score depends on it by a gradient; the gradient is NaN or infinite.
     """
     if not scores.requires_grad:
         raise InputError(_NO_GRADIENT)
@@ -255,6 +267,8 @@ def gradients_by(scores: Tensor, x: Tensor) -> Tensor:
         )
         if gradient is None:
             raise InputError(_NO_GRADIENT)
+        if not torch.isfinite(gradient).all():
+            raise InputError(_NOT_FINITE)
         found.append(gradient)
     return torch.stack(found, 1)
 
@@ -262,6 +276,10 @@ def gradients_by(scores: Tensor, x: Tensor) -> Tensor:
 _NO_GRADIENT = (
     "This network gives no gradient: part of it decides by comparisons, as a forest does. Use "
     "occlusion or lime, which only look at its answers."
+)
+_NOT_FINITE = (
+    "The network's gradient is NaN or infinite here. In half precision numbers may grow too large: "
+    "try model.float(). Else use occlusion or lime, which only look at its answers."
 )
 
 
@@ -285,19 +303,32 @@ def _chunks(total: int, most: int) -> Iterator[int]:
         yield min(most, total - begun)
 
 
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    """What sums are taken in: float32 of half precision, else the same."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _zeros(image: Tensor, targets: Tensor) -> Tensor:
+    """One map per target to sum up in, ``(1, t, channels, *space)``."""
+    shape = (1, targets.shape[1], *image.shape[1:])
+    return torch.zeros(shape, dtype=_precise(image.dtype), device=image.device)
+
+
 def _quadrature(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Points between 0 and 1 and their weights, which add up to 1."""
     points, weights = np.polynomial.legendre.leggauss(steps)
-    return torch.from_numpy((points + 1) / 2).to(like), torch.from_numpy(weights / 2).to(like)
+    first, second = (torch.from_numpy(some / 2) for some in (points + 1, weights))
+    dtype = _precise(like.dtype)
+    return first.to(like.device, dtype), second.to(like.device, dtype)
 
 
 def _along(place: Tensor, image: Tensor) -> Tensor:
     return place.reshape(-1, *[1] * (image.ndim - 1))
 
 
-def _baseline(baseline: float | Tensor, question: Question) -> Tensor:
+def _baseline(baseline: float | Tensor | np.ndarray, question: Question) -> Tensor:
     like = question.images
-    given = torch.as_tensor(baseline, dtype=like.dtype, device=like.device)
+    given = tensor_of(baseline, "A baseline").to(like.device, like.dtype)
     try:
         fits = given.expand_as(like)
     except RuntimeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -73,18 +74,26 @@ class Explanation:
     def __getitem__(self, place: int) -> Explanation:
         """The explanation of one image (or, of one image, of one target).
 
-        ``details`` that have an entry for each are taken apart likewise.
+        ``details`` that have an entry for each are taken apart likewise: arrays with the leading
+        dimensions of ``target``, and lists of as many entries. Tuples belong to all.
         """
         count = len(self)
+        try:
+            place = operator.index(place)
+        except TypeError:
+            raise TypeError(f"Give the number of one explanation, not {place!r}.") from None
         if not -count <= place < count:
             raise IndexError(f"There are {count} explanations; {place} is not among them.")
         details = {
-            name: value[place]
-            if isinstance(value, np.ndarray | list | tuple) and len(value) == count
-            else value
+            name: value[place] if self._for_each(value) else value
             for name, value in self.details.items()
         }
         return replace(
             self, map=self.map[place], target=self.target[place], score=self.score[place],
             seconds=self.seconds / count, forwards=self.forwards / count, details=details,
         )  # fmt: skip
+
+    def _for_each(self, value: object) -> bool:
+        if isinstance(value, np.ndarray):
+            return bool(value.shape[: self.target.ndim] == self.target.shape)
+        return isinstance(value, list) and len(value) == len(self)
