@@ -371,6 +371,16 @@ def test_a_scripted_network_shows_no_layers() -> None:
         gradcam(scripted, x, 1)
 
 
+def test_a_compiled_network_has_the_layers_it_was_made_of() -> None:
+    net, x = small(), images()
+    compiled = torch.compile(net, backend="eager")
+    for layer in (None, "second"):
+        wanted = gradcam(net, x, 1, layer=layer)
+        found = gradcam(compiled, x, 1, layer=layer)
+        assert found.details["layer"] == wanted.details["layer"]
+        np.testing.assert_array_equal(found.map, wanted.map)
+
+
 class Decides(nn.Module):
     """Compares, as a tree does."""
 

@@ -63,6 +63,9 @@ def gradcam(
     """
     require_count(batch_size, "batch_size", 1)
     started = time.perf_counter()
+    # The modules in a compiled network are not called one by one.
+    inner = getattr(model, "_orig_mod", None)
+    model = inner if isinstance(inner, nn.Module) else model
     raw: list[Tensor] = []
     taken: list[str] = []
     with left_as_found(model):
