@@ -196,6 +196,11 @@ def _drops(question: Question, image: Tensor, outputs: Tensor) -> np.ndarray:
     after = scores_of(outputs.double(), question.targets[image], question.of)
     before = scores_of(question.outputs.double(), question.targets, question.of)[image]
     lost: np.ndarray = (before - after).cpu().numpy()
+    if not np.isfinite(lost).all():
+        raise InputError(
+            "The network gives NaN or infinity where a part of an image is covered, so there is "
+            "no drop to draw. Give another occluder."
+        )
     return lost
 
 

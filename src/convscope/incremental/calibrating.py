@@ -59,21 +59,30 @@ class CalibratedEngine:
         if len(changes) < 2 * _TRIED:
             self.noise, self._chosen = None, self.exact
         else:
-            self.noise = self._noise(changes)
+            self.noise, shift = self._noise(changes)
             self._chosen = self.fast if self.noise <= _MOST_NOISE else self.exact
-        yield from self._chosen.answers(changes)
+        if self._chosen is self.exact:
+            yield from self.exact.answers(changes)
+            return
+        for rows, outputs in self.fast.answers(changes):
+            yield rows, outputs - shift[changes.image[rows].to(shift.device)]
 
-    def _noise(self, changes: Changes) -> float:
+    def _noise(self, changes: Changes) -> tuple[float, Tensor]:
+        """Of the predicted class; and how far rounding shifts all, ``(n, classes)``."""
         rows = torch.linspace(0, len(changes) - 1, _TRIED).round().long()
         some = Changes(
             changes.image[rows], changes.start[rows], changes.size,
             lambda asked: changes.content(rows[asked]),
         )  # fmt: skip
         target = self.outputs.argmax(1)[some.image.to(self.outputs.device)][:, None]
-        exact, fast = (
-            _all(engine, some, self.outputs).gather(1, target)[:, 0].double()
-            for engine in (self.exact, self.fast)
-        )
+        answers = [_all(engine, some, self.outputs) for engine in (self.exact, self.fast)]
+        exact, fast = (each.gather(1, target)[:, 0].double() for each in answers)
+        # In the mean over what was tried of an image, and its unchanged self.
+        shift = self.fast.outputs - self.exact.outputs
+        for image in torch.unique(some.image).tolist():
+            of_it = (some.image == image).to(shift.device)
+            tried = (answers[1] - answers[0])[of_it]
+            shift[image] = torch.cat([tried, shift[image][None]]).mean(0)
         wrong, signal = torch.zeros_like(exact), torch.zeros_like(exact)
         for image in torch.unique(some.image):
             of_it = (some.image == image).to(exact.device)
@@ -82,7 +91,8 @@ class CalibratedEngine:
             wrong[of_it] = apart - apart.mean()
             signal[of_it] = exact[of_it] - exact[of_it].mean()
         size = float(signal.square().mean().sqrt())
-        return float(wrong.square().mean().sqrt()) / size if size else float("inf")
+        noise = float(wrong.square().mean().sqrt()) / size if size else float("inf")
+        return noise, shift
 
 
 def _all(engine: IncrementalEngine, changes: Changes, like: Tensor) -> Tensor:
