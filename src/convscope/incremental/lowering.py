@@ -82,7 +82,8 @@ def lower(traced: Traced, dtype: torch.dtype | None = None) -> Program | str:
     Parameters
     ----------
     traced : Traced
-        Its graph is changed.
+        Its graph is changed: calls that write give new tensors, and those that only pass on are
+        passed by. It can be lowered again.
     dtype : torch.dtype, optional
         What convolutions and large fully connected layers compute in, where that is not the type
         of their weights.

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules import module as every_module
 
 from convscope.errors import InputError, unknown_name
-from convscope.geometry.tracing import trace_calls
+from convscope.geometry.tracing import Traced, trace_calls
 from convscope.incremental.calibrating import CalibratedEngine
 from convscope.incremental.engine import IncrementalEngine
 from convscope.incremental.lowering import Program, lower
@@ -82,7 +82,8 @@ def remember(
     if why is not None:
         return PlainEngine(model, images, why, at_once)
     try:
-        program = lower(trace_calls(model, tuple(images.shape[1:])))
+        traced = trace_calls(model, tuple(images.shape[1:]))
+        program = lower(traced)
     except InputError as error:
         program = str(error)
     if isinstance(program, str):
@@ -91,7 +92,7 @@ def remember(
         why = "the network, taken apart, does not give what it gives as a whole"
         return PlainEngine(model, images, why, at_once)
     if precision == "fast" and images.dtype == torch.float32 and _has_bfloat16():
-        other = _in_bfloat16(model, images)
+        other = _in_bfloat16(traced, images)
         if other is not None and _is_much_faster(other, program, images):
             # One after the other is at work, but both remember.
             fast, exact = (
@@ -147,9 +148,9 @@ def _has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _in_bfloat16(model: nn.Module, images: Tensor) -> Program | None:
+def _in_bfloat16(traced: Traced, images: Tensor) -> Program | None:
     """The network with its products in bfloat16; batch norm is folded in before that."""
-    program = lower(trace_calls(model, tuple(images.shape[1:])), torch.bfloat16)
+    program = lower(traced, torch.bfloat16)
     if isinstance(program, str):
         return None
     try:
