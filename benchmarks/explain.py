@@ -188,7 +188,6 @@ def time_rows(case: Case, window: int, stride: int, per_eval: int, quick: bool) 
             goal = round(min(OTHERS, OF_CEILING * ceiling), 2)
         ratios = np.array(took["captum"]) / np.array(took[precision])
         ratio, by_processor = np.median(ratios, axis=0).tolist()
-        same = np.array_equal(found.map, maps["exact"].map)
         ms = {way: float(np.median(took[way], axis=0)[0]) for way in took}
         order = float(spearmanr(maps["exact"].map.ravel(), found.map.ravel())[0])
         row(
@@ -203,14 +202,14 @@ def time_rows(case: Case, window: int, stride: int, per_eval: int, quick: bool) 
             difference_goal=SAME if precision == "exact" else None,
             rank_correlation=round(order, 4),
             rank_goal=SAME_ORDER if precision == "fast" else None,
-            answered_exactly=precision == "exact" or same, threads=torch.get_num_threads(),
+            answered_exactly=found.details["precision"] == "exact", threads=torch.get_num_threads(),
             peak_gib=peak_gib(), weights=case.weights,
         )  # fmt: skip
 
 
 def difference(found: Explanation, starts: np.ndarray, theirs: np.ndarray) -> float:
     """Of scores with a place covered, at the same places, relative to the largest of them."""
-    place = {tuple(start): k for k, start in enumerate(found.details["starts"].tolist())}
+    place = {tuple(start): k for k, start in enumerate(found.details["starts"])}
     drops = found.details["drops"][[place[tuple(start)] for start in starts.tolist()]]
     return float(np.abs(found.score - drops - theirs).max() / np.abs(theirs).max())
 

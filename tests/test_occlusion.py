@@ -98,6 +98,22 @@ def test_brute_force(of: str, window: object, stride: object) -> None:
     assert found.details["drops"].shape[-1] == len(found.details["starts"])
 
 
+def test_as_many_positions_as_images() -> None:
+    """What belongs to positions stays whole when images are taken apart."""
+    found = occlusion(net_of(), pictures(4, 3, 16, 16), window=8, stride=8)
+    assert found.details["starts"] == ((0, 0), (0, 8), (8, 0), (8, 8))
+    one = found[2]
+    assert one.details["starts"] == found.details["starts"]
+    np.testing.assert_array_equal(one.details["drops"], found.details["drops"][2])
+
+
+def test_it_says_in_which_precision_it_was_answered() -> None:
+    """A dozen positions are too few to try bfloat16 on."""
+    found = occlusion(net_of(), pictures(1, 3, 16, 16), window=8, stride=8, precision="fast")
+    assert found.parameters["precision"] == "fast"
+    assert found.details["precision"] == "exact"
+
+
 def test_captum_says_the_same() -> None:
     net, images = net_of(), pictures(3, 3, 20, 16)
     found = occlusion(net, images, [0, 1, 2], window=8, stride=4, occluder=0.0)

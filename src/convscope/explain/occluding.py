@@ -81,10 +81,13 @@ def occlusion(
     Explanation
         Signed: for each pixel, the mean drop over the windows that cover it; above 0 where
         covering it lowers the score. ``details``: ``drops`` ``(..., positions)`` (NaN where a
-        refined map has not looked), ``starts`` ``(positions, axes)`` and ``window``; or, of
-        super-pixels, ``drops`` ``(..., segments)`` and ``segments`` ``(..., *space)``;
-        ``computed``, the share of positions; ``ceiling``, how many times fewer multiply-adds the
-        changed part has than a whole pass; ``why`` nothing could be read from memory, or None.
+        refined map has not looked), ``starts``, a tuple of the first pixel of each, and
+        ``window``; or, of super-pixels, ``drops`` ``(..., segments)`` and ``segments``
+        ``(..., *space)``; ``computed``, the share of positions; ``ceiling``, how many times fewer
+        multiply-adds the changed part has than a whole pass; ``why`` nothing could be read from
+        memory, or None;
+        ``precision``, in which it was answered: ``exact`` too where ``fast`` would not have kept
+        the order of the positions, or not been faster.
 
     Raises
     ------
@@ -242,7 +245,7 @@ def _of_windows(
     known = ~np.isnan(drops[:, 0])
     details = {
         "drops": question.shaped(drops.copy()),
-        "starts": where.starts,
+        "starts": tuple(map(tuple, where.starts.tolist())),
         "window": where.window,
         "computed": float(known.mean()),
     }
@@ -345,5 +348,10 @@ def _explanation(
         parameters=parameters,
         seconds=time.perf_counter() - started,
         forwards=2.0 * len(question.images) + float(forwards),
-        details={**details, "ceiling": engine.ceiling(size), "why": engine.why},
+        details={
+            **details,
+            "ceiling": engine.ceiling(size),
+            "why": engine.why,
+            "precision": engine.precision,
+        },
     )

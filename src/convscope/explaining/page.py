@@ -105,7 +105,7 @@ def _map(found: Found, photo: Photo, each: Explained) -> dict[str, Any]:
             "of": several.of,
             "space": list(one.map.shape),
             "window": list(several.details["window"]),
-            "starts": several.details["starts"][known].tolist(),
+            "starts": np.array(several.details["starts"])[known].tolist(),
             "classes": [found.classes[int(k)] for k in several.target],
             "before": [round(float(score), 4) for score in several.score],
             "drops": np.round(several.details["drops"][:, known], 4).tolist(),

@@ -97,15 +97,7 @@ class Found:
             "seed": self.seed,
             "photos": [self._photo(photo) for photo in self.photos]
             + [{"path": path, "error": error} for path, error in self.failed],
-            "sanity": {
-                name: {
-                    "layers": list(each.layers),
-                    "rank_correlation": each.rank_correlation.tolist(),
-                    "similarity": None if each.similarity is None else each.similarity.tolist(),
-                    "depends_on_the_network": each.depends,
-                }
-                for name, each in self.sanity.items()
-            },
+            "sanity": {name: each.to_dict() for name, each in self.sanity.items()},
         }
 
     def _photo(self, photo: Photo) -> dict[str, Any]:
@@ -129,12 +121,5 @@ class Found:
                 }
                 for each in photo.maps
             ],
-            "agreement": [
-                {
-                    "methods": list(pair.methods),
-                    "rank_correlation": float(pair.rank_correlation),
-                    "overlap": float(pair.overlap),
-                }
-                for pair in pairs
-            ],
+            "agreement": [pair.to_dict() for pair in pairs],
         }

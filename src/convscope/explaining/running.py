@@ -108,7 +108,7 @@ def explain(
         if not done:
             raise InputError(f"No photo could be explained: {failed[0][0]}: {failed[0][1]}")
         _tell_together(done, each)
-        sanity = _sanity(net, inputs, asked, each, progress) if asked.sanity else {}
+        sanity = _sanity(net, inputs, info, asked, each, progress) if asked.sanity else {}
         found = Found(tuple(info.classes), tuple(done), tuple(failed), sanity, asked.seed)
         _write(folder, found)
     return found
@@ -216,11 +216,13 @@ def _tell_together(photos: Sequence[Photo], each: Callable[[str], None]) -> None
 def _sanity(
     net: nn.Module,
     inputs: list[Tensor],
+    info: RunInfo,
     asked: ExplainOptions,
     each: Callable[[str], None],
     progress: Progress,
 ) -> dict[str, Randomisation]:
     found = {}
+    target = None if asked.target is None else info.classes.index(asked.target)
     for name in asked.methods:
         method = METHODS[name]
 
@@ -228,7 +230,7 @@ def _sanity(
             given: Explanation = method(model, images, target, asked, Progress())
             return given
 
-        found[name] = randomisation(one, net, torch.cat(inputs), seed=asked.seed)
+        found[name] = randomisation(one, net, torch.cat(inputs), target, seed=asked.seed)
         each(f"{name}: {found[name].line()}")
     return found
 

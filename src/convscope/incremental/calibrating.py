@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -45,6 +46,11 @@ class CalibratedEngine:
     def why(self) -> str | None:
         """Why nothing was read from memory the last time; None if it was."""
         return self._chosen.why
+
+    @property
+    def precision(self) -> Literal["exact", "fast"]:
+        """Which of the two answered the last time."""
+        return self._chosen.precision
 
     def ceiling(self, size: Sequence[int]) -> float:
         """See :class:`IncrementalEngine`."""

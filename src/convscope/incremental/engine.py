@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,9 +45,15 @@ class IncrementalEngine:
         ``(n, classes)`` of the unchanged images.
     why : str or None
         Why nothing was read from memory the last time; None if it was.
+    precision : str
+        ``fast`` where the program computes in a shorter type, else ``exact``.
     """
 
-    def __init__(self, program: Program, images: Tensor, max_memory: int) -> None:
+    def __init__(
+        self, program: Program, images: Tensor, max_memory: int,
+        precision: Literal["exact", "fast"] = "exact",
+    ) -> None:  # fmt: skip
+        self.precision = precision
         self.program, self.images, self.max_memory = program, images, max_memory
         self.why: str | None = None
         self._shares: dict[tuple[int, ...], float] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,11 @@ class PlainEngine:
     ----------
     outputs : Tensor
         ``(n, classes)`` of the unchanged images.
+    precision : str
+        Always ``exact``.
     """
+
+    precision: Literal["exact"] = "exact"
 
     def __init__(
         self, model: nn.Module, images: Tensor, why: str, at_once: int = _MOST_AT_ONCE

@@ -95,9 +95,8 @@ def remember(
         other = _in_bfloat16(traced, images)
         if other is not None and _is_much_faster(other, program, images):
             # One after the other is at work, but both remember.
-            fast, exact = (
-                IncrementalEngine(one, images, max_memory // 2) for one in (other, program)
-            )
+            fast = IncrementalEngine(other, images, max_memory // 2, "fast")
+            exact = IncrementalEngine(program, images, max_memory // 2)
             return CalibratedEngine(fast, exact)
     return IncrementalEngine(program, images, max_memory)
 
