@@ -11,6 +11,7 @@
 
 from convscope.explain.agreeing import Agreement, agreement
 from convscope.explain.cam import gradcam
+from convscope.explain.exciting import Hit, Neurons, neurons
 from convscope.explain.faithfulness import Curve, deletion, insertion
 from convscope.explain.gradients import integrated_gradients, saliency, smoothgrad
 from convscope.explain.localisation import Localisation, locate
@@ -24,7 +25,9 @@ __all__ = [
     "Agreement",
     "Curve",
     "Explanation",
+    "Hit",
     "Localisation",
+    "Neurons",
     "Randomisation",
     "agreement",
     "deletion",
@@ -33,6 +36,7 @@ __all__ = [
     "integrated_gradients",
     "lime",
     "locate",
+    "neurons",
     "occlusion",
     "randomisation",
     "saliency",
