@@ -35,7 +35,7 @@ from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
     "augment", "check", "compare", "demo", "describe", "explain", "features", "fit", "nets",
-    "predict",
+    "neurons", "predict",
 )  # fmt: skip
 
 

@@ -65,7 +65,8 @@ ORDER = (
     "explain.result", "explain.asking", "explain.fills", "explain.forward",
     "explain.gradients", "explain.cam", "explain.segments", "explain.surrogate",
     "explain.perturbing", "explain.occluders", "explain.positions", "explain.occluding",
-    "explain.faithfulness", "explain.localisation", "explain.agreeing", "explain.sanity", "explain",
+    "explain.faithfulness", "explain.localisation", "explain.agreeing", "explain.sanity",
+    "explain.strongest", "explain.tapping", "explain.exciting", "explain",
     # several ways on the same photos
     "comparing", "comparing.ladder", "comparing.statistics", "comparing.cells",
     "comparing.folder", "comparing.material", "comparing.result", "comparing.story",
@@ -75,10 +76,12 @@ ORDER = (
     "demo.scene", "demo.photos", "demo", "demo.story",
     "pictures", "pictures.svg", "pictures.layers", "pictures.rows", "pictures.photo",
     "pictures.stack", "field_picture", "pictures.heat",
+    "neurons", "neurons.asked", "neurons.parts", "neurons.measures", "neurons.result",
+    "neurons.tables", "neurons.drawing", "neurons.page", "neurons.running",
     "explaining", "explaining.asked", "explaining.result", "explaining.page",
     "explaining.running",
-    "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.networks",
-    "cli.features",
+    "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
+    "cli.networks", "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
 
@@ -89,6 +92,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
+    "neurons",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")
 

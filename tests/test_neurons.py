@@ -165,6 +165,19 @@ def test_against_numpy() -> None:
         assert [hit.unit for hit in hits] == [tuple(map(int, place)) for place in places]
 
 
+def test_pixels_matter_beyond_the_ends_of_an_activation() -> None:
+    """A unit that ReLU6 has stopped at 6 has no gradient; what goes into it has."""
+    net, images = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU6()), pictures(2)
+    net[0].bias.data += 100
+    with left_as_found(net):
+        tapped = Tapped(net, images.shape[1:], ["1"])
+        assert float(tapped(images)[0].min()) == 6
+        slope = pixels_that_mattered(tapped, tapped.layers[0], images, [0, 1], [(4, 5), (7, 0)])
+        expected = net[0].weight.detach().abs().amax(1)
+    np.testing.assert_allclose(slope[0][4:7, 5:8], expected[0], rtol=1e-5)
+    np.testing.assert_allclose(slope[1][7:10, 0:3], expected[1], rtol=1e-5)
+
+
 def test_a_channel_that_is_never_excited_has_no_patches() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     net[0].bias.data = torch.tensor([5.0, -1e3])

@@ -184,7 +184,8 @@ def pixels_that_mattered(
     """How much each input of a unit's field moves its activation.
 
     The absolute gradient, the largest of the channels, as in
-    :func:`~convscope.explain.saliency`.
+    :func:`~convscope.explain.saliency`; of what goes into the unit's ReLU, where it is one: beyond
+    its ends there is no gradient.
 
     Parameters
     ----------
@@ -203,7 +204,7 @@ def pixels_that_mattered(
     """
     with torch.enable_grad():
         x = images.detach().clone().requires_grad_(True)
-        maps = tapped(x)[tapped.layers.index(layer)]
+        maps = tapped.before_activation(x)[tapped.layers.index(layer)]
         index = (
             torch.arange(len(images)), torch.as_tensor(channels),
             *torch.as_tensor(np.array(units).reshape(len(images), -1)).T,

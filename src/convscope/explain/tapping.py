@@ -18,6 +18,9 @@ from convscope.geometry.fields import Field
 from convscope.geometry.graph import NetGraph, Node
 from convscope.geometry.tracing import trace_calls
 
+# They keep each number's place.
+_ACTIVATIONS = frozenset({"relu", "relu6", "relu_"})
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -80,7 +83,12 @@ class Tapped:
         by_place = {place: node for node, place in traced.places.items()}
         places = {node.name: place for place, node in enumerate(self.graph.nodes)}
         wanted = [by_place[places[layer.node.name]] for layer in self.layers]
-        self._reader = _Reader(_as_far_as(traced.module, wanted), [one.name for one in wanted])
+        self._module = _as_far_as(traced.module, wanted)
+        self._wanted = [one.name for one in wanted]
+        self._before = [
+            one.all_input_nodes[0].name if layer.node.kind.lower() in _ACTIVATIONS else one.name
+            for layer, one in zip(self.layers, wanted, strict=True)
+        ]
         self._boxes: dict[tuple[str, tuple[int, ...]], tuple[Span, ...] | None] = {}
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -88,9 +96,20 @@ class Tapped:
 
         Images ``(n, channels, *space)`` may have another space than the network was traced with.
         """
+        return self._read(images, self._wanted)
+
+    def before_activation(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The same maps, of ReLU and ReLU6 what goes into them."""
+        return self._read(images, self._before)
+
+    def _read(self, images: Tensor, names: Sequence[str]) -> tuple[Tensor, ...]:
+        reader = _Reader(self._module, names)  # one for each thread that asks
+        reader.run(images.clone())
         return tuple(
             found.reshape(*found.shape[:2], *[1] * len(layer.grid)) if found.ndim == 2 else found
-            for layer, found in zip(self.layers, self._reader.read(images), strict=True)
+            for layer, found in zip(
+                self.layers, (reader.found[name] for name in names), strict=True
+            )
         )
 
     def box(self, layer: Layer, unit: Sequence[int]) -> tuple[Span, ...] | None:
@@ -192,21 +211,14 @@ class _Reader(fx.Interpreter):
     def __init__(self, module: fx.GraphModule, wanted: Sequence[str]) -> None:
         super().__init__(module)
         self._wanted = wanted
-        self._found: dict[str, Tensor] = {}
+        self.found: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """See ``torch.fx.Interpreter``."""
         given = super().run_node(n)
         if n.name in self._wanted:
-            self._found[n.name] = given.clone()
+            self.found[n.name] = given.clone()
         return given
-
-    def read(self, images: Tensor) -> list[Tensor]:
-        """In the order they were asked for."""
-        self._found = {}
-        self.run(images.clone())
-        found, self._found = self._found, {}
-        return [found[name] for name in self._wanted]
 
 
 def reach_of(layer: Layer) -> tuple[int, ...]:
