@@ -24,8 +24,8 @@ from convscope.run import RunInfo
 TILE = 72
 # Photos are opened at this length or more of their longer side.
 _OPENED = 700
-# Pixels of a filter's weight.
-_ENLARGED = 8
+# Pixels of a filter on the page, at least.
+_LEAST_SIDE = 40
 _GAP = 2
 # Patches whose gradients are taken at a time.
 _BATCH = 8
@@ -162,7 +162,8 @@ def _mosaic(values: np.ndarray) -> np.ndarray:
     count = len(values)
     scale = np.abs(values).reshape(count, -1).max(1)[:, None, None, None]
     grey = np.rint(127.5 + 127.5 * values / np.maximum(scale, 1e-12)).astype(np.uint8)
-    large = grey.repeat(_ENLARGED, 1).repeat(_ENLARGED, 2)
+    times = -(-_LEAST_SIDE // max(grey.shape[1:3]))
+    large = grey.repeat(times, 1).repeat(times, 2)
     columns = min(count, 16)
     rows = -(-count // columns)
     high, wide = large.shape[1] + _GAP, large.shape[2] + _GAP
