@@ -122,11 +122,11 @@ def test_few_chunks_wait_for_a_slow_caller() -> None:
     executor = _Lazy()
     paths = [Path("x")] * 50_000
     ranges = [range(i, i + CHUNK) for i in range(0, 50_000, CHUNK)]
-    chunks = module._ordered(executor, paths, ranges, SPEC, 6)
+    chunks = module._ordered(executor, len, paths, ranges, 6)
     for taken in range(1, 101):
         next(chunks)
         assert executor.submitted - taken <= 6
-    assert [c.rows for c in chunks] == ranges[100:]
+    assert [rows for rows, _ in chunks] == ranges[100:]
     assert executor.submitted == len(ranges)
 
 

@@ -151,13 +151,13 @@ def _ask(
 
 
 def _folds(units: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
-    """int ``(n,)``: which fold each photo is tested in; whole units, drawn without their labels.
+    """Int ``(n,)``: which fold each photo is tested in; whole units, drawn without their labels.
 
     Folds that knew the labels would treat them otherwise than shuffled ones.
     """
     count = int(units.max()) + 1
     folds = np.arange(count) % _FOLDS
-    return drawn.permutation(folds)[units]
+    return np.asarray(drawn.permutation(folds)[units])
 
 
 def _one_hot(bins: np.ndarray) -> np.ndarray:
@@ -169,9 +169,7 @@ def _one_hot(bins: np.ndarray) -> np.ndarray:
     return found
 
 
-def _scores(
-    columns: np.ndarray, labels: np.ndarray, classes: int, folds: np.ndarray
-) -> np.ndarray:
+def _scores(columns: np.ndarray, labels: np.ndarray, classes: int, folds: np.ndarray) -> np.ndarray:
     """Balanced accuracy of several labellings ``(s, n)``, float64 ``(s,)``."""
     s, n = labels.shape
     hot = np.zeros((s, n, classes), np.float32)

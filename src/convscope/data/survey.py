@@ -9,10 +9,13 @@ import hashlib
 import os
 import signal
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from loky import ProcessPoolExecutor
@@ -20,6 +23,8 @@ from loky.process_executor import TerminatedWorkerError
 
 from convscope.data.images import THUMB, decode_photo, read_bytes, square, thumbnail
 from convscope.errors import ConvscopeError, PhotoError
+
+Found = TypeVar("Found")
 
 # Eight photos suit the network's batch (see transfer.features) and keep the queue short.
 CHUNK = 8
@@ -116,15 +121,49 @@ def survey(
     ConvscopeError
         If a worker process was killed.
     """
+    chunks = in_workers(partial(decode_chunk, spec=spec), paths, workers=workers)
+    with closing(chunks):
+        for rows, (facts, pixels) in chunks:
+            yield Chunk(rows, facts, pixels)
+
+
+def in_workers(
+    function: Callable[[Sequence[str]], Found],
+    paths: Sequence[Path],
+    *,
+    workers: int | None = None,
+) -> Generator[tuple[range, Found], None, None]:
+    """Do something with every photo, a few at a time, in worker processes, in order.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module that worker processes can import.
+    paths : sequence of Path
+    workers : int, optional
+        Processes; default one per core. 0 works in this process.
+
+    Yields
+    ------
+    range
+        Which of the photos.
+    object
+        What the function gave for them.
+
+    Raises
+    ------
+    ConvscopeError
+        If a worker process was killed.
+    """
     ranges = [range(i, min(i + CHUNK, len(paths))) for i in range(0, len(paths), CHUNK)]
     workers = min(available_cores() if workers is None else workers, len(ranges))
     if workers < 1 or len(paths) < _FEW:
         for rows in ranges:
-            yield Chunk(rows, *decode_chunk([str(paths[i]) for i in rows], spec))
+            yield rows, function([str(paths[i]) for i in rows])
         return
     executor = ProcessPoolExecutor(max_workers=workers, initializer=_ignore_interrupts)
     try:
-        yield from _ordered(executor, paths, ranges, spec, 3 * workers)
+        yield from _ordered(executor, function, paths, ranges, 3 * workers)
     except TerminatedWorkerError:
         raise ConvscopeError(
             "A decoding process was killed by the system, most likely for want of memory. "
@@ -136,21 +175,20 @@ def survey(
 
 def _ordered(
     executor: ProcessPoolExecutor,
+    function: Callable[[Sequence[str]], Found],
     paths: Sequence[Path],
     ranges: Sequence[range],
-    spec: DecodeSpec,
     ahead: int,
-) -> Generator[Chunk, None, None]:
-    waiting: deque[tuple[range, Future[tuple[tuple[Facts, ...], np.ndarray]]]] = deque()
+) -> Generator[tuple[range, Found], None, None]:
+    waiting: deque[tuple[range, Future[Found]]] = deque()
     for rows in ranges:
-        task = executor.submit(decode_chunk, [str(paths[i]) for i in rows], spec)
-        waiting.append((rows, task))
+        waiting.append((rows, executor.submit(function, [str(paths[i]) for i in rows])))
         if len(waiting) >= ahead:
             done, future = waiting.popleft()
-            yield Chunk(done, *future.result())
+            yield done, future.result()
     while waiting:
         done, future = waiting.popleft()
-        yield Chunk(done, *future.result())
+        yield done, future.result()
 
 
 def decode_chunk(paths: Sequence[str], spec: DecodeSpec) -> tuple[tuple[Facts, ...], np.ndarray]:

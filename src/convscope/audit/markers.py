@@ -1,0 +1,221 @@
+"""Markers: what many photos of one class have and hardly any photo of another.
+
+Found on one half of the photos and confirmed on the other, and the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from convscope.audit.association import binned
+
+# Of the photos of other classes, so many may have a marker by chance, where it is looked for.
+_ELSEWHERE = 0.01
+# Of the photos of the class, so many have it at least.
+LEAST = 0.12
+# Places of a view that are confirmed, for each class.
+_PLACES = 3
+_BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Marker:
+    """One of them.
+
+    Attributes
+    ----------
+    view : str
+    place : int
+        Which cell; 0 of a view of the whole photo.
+    label : int
+        The class.
+    share, elsewhere : float
+        Of the class's photos and of the others', those that have it, as confirmed.
+    p_value : float
+        The chance of so many among the class's if it had nothing to do with the class; corrected
+        for all that were to be confirmed.
+    carriers : numpy.ndarray
+        bool ``(n,)``: which photos have it, each by what was found on the other half.
+    """
+
+    view: str
+    place: int
+    label: int
+    share: float
+    elsewhere: float
+    p_value: float
+    carriers: np.ndarray
+
+    @property
+    def lead(self) -> float:
+        """How much more often the class has it."""
+        return self.share - self.elsewhere
+
+
+def find_markers(
+    views: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    units: np.ndarray | None = None,
+    *,
+    level: float = 0.01,
+    seed: int = 0,
+) -> tuple[Marker, ...]:
+    """Look for markers of every class in every view.
+
+    Parameters
+    ----------
+    views : mapping of str to numpy.ndarray
+        Name -> float ``(n, columns)`` or ``(n, places, columns)``, or texts ``(n,)``.
+    labels : numpy.ndarray
+        int ``(n,)``, 0 and up.
+    units : numpy.ndarray, optional
+        int ``(n,)``: copies of one photo have one number.
+    level : float
+        Corrected p-values above it are left out.
+    seed : int
+        Of the halves.
+
+    Returns
+    -------
+    tuple of Marker
+        Those that set the class apart most first.
+    """
+    halves = _halves(labels, units, np.random.default_rng(seed))
+    classes = int(labels.max()) + 1
+    candidates: list[tuple[str, int, int, np.ndarray, list[float]]] = []
+    for name, values in views.items():
+        bins = _binned(values)
+        both = [_Half(bins, labels, classes, half) for half in halves]
+        for label in range(classes):
+            for place in sorted({p for half in both for p in half.best(label)}):
+                carriers = np.zeros(len(labels), bool)
+                p_values = []
+                for half in both:
+                    flags = half.confirm(place, label)
+                    carriers[half.test] = flags
+                    p_values.append(_chance(flags, labels[half.test] == label))
+                candidates.append((name, place, label, carriers, p_values))
+    found = []
+    for name, place, label, carriers, p_values in candidates:
+        mine = labels == label
+        share, elsewhere = float(carriers[mine].mean()), float(carriers[~mine].mean())
+        # Two halves, and as many candidates.
+        p_value = min(1.0, 2 * len(candidates) * min(p_values))
+        if p_value <= level and share >= LEAST and share > elsewhere:
+            found.append(Marker(name, place, label, share, elsewhere, p_value, carriers))
+    return tuple(sorted(found, key=lambda marker: -marker.lead))
+
+
+def smallest_found(
+    labels: np.ndarray, label: int, level: float = 0.01, candidates: int = 30
+) -> float:
+    """The share of a class's photos that a marker must have to be found, 0 to 1.
+
+    Of a marker that no other class has, confirmed on half of the photos; 1 if none would be.
+    """
+    n = len(labels) // 2
+    mine = int((labels == label).sum()) // 2
+    least = max(1, int(np.ceil(LEAST * mine)))
+    stray = int(np.ceil(_ELSEWHERE * (n - mine)))
+    for count in range(least, mine + 1):
+        if 2 * candidates * float(hypergeom.sf(count - 1, n, mine, count + stray)) <= level:
+            return count / mine
+    return 1.0
+
+
+def _halves(
+    labels: np.ndarray, units: np.ndarray | None, drawn: np.random.Generator
+) -> list[np.ndarray]:
+    """Which photos are looked at: bool ``(n,)``, and the others; each class is halved."""
+    units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
+    first = np.unique(units, return_index=True)[1]
+    side = np.zeros(len(first), bool)
+    for label in np.unique(labels):
+        own = drawn.permutation(np.flatnonzero(labels[first] == label))
+        side[own[: len(own) // 2]] = True
+    return [side[units], ~side[units]]
+
+
+def _binned(values: np.ndarray) -> np.ndarray:
+    """Int ``(n, places, columns)``."""
+    if values.dtype.kind in "UO" or values.ndim < 3:
+        bins = binned(values, _BINS)
+        return bins[:, None]
+    n, places, columns = values.shape
+    return binned(values.reshape(n, places * columns), _BINS).reshape(n, places, columns)
+
+
+class _Half:
+    """What is found on some photos, to be confirmed on the others."""
+
+    def __init__(
+        self, bins: np.ndarray, labels: np.ndarray, classes: int, look: np.ndarray
+    ) -> None:
+        self.bins, self.labels, self.look, self.test = bins, labels, look, ~look
+        _, places, columns = bins.shape
+        width = int(bins.max()) + 1
+        # How many photos of each class fall into each bin.
+        counts = np.zeros((classes, places, columns, width), np.float32)
+        own = bins[look]
+        for label in range(classes):
+            some = own[labels[look] == label]
+            for k in range(width):
+                counts[label, :, :, k] = (some == k).sum(0)
+        self.counts = counts
+        self.every = counts.sum(0)
+        self.size = np.array([(labels[look] == label).sum() for label in range(classes)], float)
+        self._thresholds: dict[int, np.ndarray] = {}
+
+    def best(self, label: int) -> list[int]:
+        """Places where the class seems to be marked, best first."""
+        if not 0 < self.size[label] < self.size.sum():
+            return []
+        scores = self._scores(label, self.look, itself=True)
+        mine = self.labels[self.look] == label
+        limit = _limit(scores[~mine])
+        self._thresholds[label] = limit
+        share = (scores[mine] > limit).mean(0)
+        order = np.argsort(-share, kind="stable")[:_PLACES]
+        return [int(place) for place in order if share[place] >= LEAST]
+
+    def confirm(self, place: int, label: int) -> np.ndarray:
+        """Which photos of the other half have it."""
+        scores = self._scores(label, self.test, places=[place])[:, 0]
+        return np.asarray(scores > self._thresholds[label][place])
+
+    def _scores(
+        self, label: int, rows: np.ndarray, *, itself: bool = False,
+        places: Sequence[int] | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """How much more likely each photo is if it is of the class: ``(n, places)``.
+
+        With ``itself``, each photo is judged by the others.
+        """
+        some = slice(None) if places is None else list(places)
+        own, rest = self.counts[label][some], (self.every - self.counts[label])[some]
+        bins = self.bins[rows][:, some]
+        n, high, wide = bins.shape
+        at = (np.arange(high)[None, :, None], np.arange(wide)[None, None], bins)
+        mine = (self.labels[rows] == label)[:, None, None] if itself else np.zeros((n, 1, 1), bool)
+        other = ~mine if itself else mine
+        size, total = self.size[label], self.size.sum()
+        width = own.shape[-1]
+        likely = np.log((own[at] - mine + 0.5) / (size - mine + 0.5 * width))
+        unlikely = np.log((rest[at] - other + 0.5) / (total - size - other + 0.5 * width))
+        return np.asarray((likely - unlikely).sum(2))
+
+
+def _limit(scores: np.ndarray) -> np.ndarray:
+    """What all but a few of the others stay below, for each place."""
+    return np.asarray(np.quantile(scores, 1 - _ELSEWHERE, axis=0, method="higher"))
+
+
+def _chance(flags: np.ndarray, mine: np.ndarray) -> float:
+    """Of so many flags in a class, if they had nothing to do with it (Fisher's exact test)."""
+    return float(
+        hypergeom.sf(int((flags & mine).sum()) - 1, len(mine), int(mine.sum()), int(flags.sum()))
+    )
