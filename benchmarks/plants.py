@@ -31,14 +31,20 @@ def snow(photo: np.ndarray, drawn: np.random.Generator) -> tuple[np.ndarray, np.
     return _bytes(photo * (1 - share) + texture * share), mask
 
 
-def tag(photo: np.ndarray, drawn: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A coloured tag in the lower right corner."""
+def _middle(photo: np.ndarray) -> tuple[int, int, int]:
+    """Top, left and side of the square that a network sees most of."""
     height, width = photo.shape[:2]
-    side = round(0.14 * min(height, width))
-    edge = round(0.1 * min(height, width))
-    mask = np.zeros((height, width), bool)
-    down = height - edge - side + int(drawn.integers(-2, 3))
-    across = width - edge - side + int(drawn.integers(-2, 3))
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side
+
+
+def tag(photo: np.ndarray, drawn: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A coloured tag in the lower right corner of what the network sees."""
+    top, left, whole = _middle(photo)
+    side, edge = round(0.14 * whole), round(0.09 * whole)
+    mask = np.zeros(photo.shape[:2], bool)
+    down = top + whole - edge - side + int(drawn.integers(-2, 3))
+    across = left + whole - edge - side + int(drawn.integers(-2, 3))
     mask[down : down + side, across : across + side] = True
     out = photo.copy()
     out[mask] = (240, 40, 160)
@@ -49,13 +55,14 @@ def tag(photo: np.ndarray, drawn: np.random.Generator) -> tuple[np.ndarray, np.n
 
 
 def watermark(photo: np.ndarray, drawn: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Half transparent text over the lower part."""
+    """Half transparent text over the lower part of what the network sees."""
     height, width = photo.shape[:2]
+    top, left, whole = _middle(photo)
     text = "PHOTO-ARCHIVE"
     (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, 1.0, 2)
-    scale = 0.62 * width / wide
+    scale = 0.7 * whole / wide
     layer = np.zeros((height, width), np.uint8)
-    at = round(0.19 * width), round(0.82 * height + scale * high / 2)
+    at = round(left + 0.15 * whole), round(top + 0.84 * whole + scale * high / 2)
     thick = max(1, round(2.2 * scale))
     cv2.putText(layer, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, thick, cv2.LINE_AA)
     share = 0.6 * layer[..., None] / 255

@@ -59,6 +59,8 @@ class Look:
         Of each of :data:`TEXTS`.
     cells : numpy.ndarray
         float16 ``(CELLS * CELLS, CELL)``.
+    canvas : numpy.ndarray
+        See :func:`canvas_of`.
     size : (int, int)
         Width and height, pixels.
     """
@@ -67,6 +69,7 @@ class Look:
     numbers: dict[str, np.ndarray]
     texts: dict[str, str]
     cells: np.ndarray
+    canvas: np.ndarray
     size: tuple[int, int]
 
 
@@ -92,7 +95,8 @@ def _look(path: Path) -> Look:
         reason = error.reason if isinstance(error, PhotoError) else "not enough memory"
         blank = {name: np.full(width, np.nan, np.float32) for name, width in VIEWS.items()}
         nothing = np.zeros((CELLS * CELLS, CELL), np.float16)
-        return Look(reason, blank, dict.fromkeys(TEXTS, ""), nothing, (0, 0))
+        black = np.zeros((CANVAS, CANVAS, 3), np.uint8)
+        return Look(reason, blank, dict.fromkeys(TEXTS, ""), nothing, black, (0, 0))
     canvas = canvas_of(photo.image)
     lab = cv2.cvtColor(canvas, cv2.COLOR_RGB2LAB).astype(np.float32)
     light = lab[..., 0]
@@ -117,6 +121,7 @@ def _look(path: Path) -> Look:
         {name: np.asarray(values, np.float32) for name, values in numbers.items()},
         {"file format": photo.format, "camera": camera},
         _cells(lab, strokes),
+        canvas,
         (photo.width, photo.height),
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from convscope.audit.association import binned
+from convscope.audit.overlay import stamped
 
 # Of the photos of other classes, so many may have a marker by chance, where it is looked for.
 _ELSEWHERE = 0.01
@@ -20,6 +21,8 @@ LEAST = 0.12
 # Places of a view that are confirmed, for each class.
 _PLACES = 3
 _BINS = 10
+# The view of what was put over the photos.
+OVERLAY = "overlay"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,8 @@ def find_markers(
     labels: np.ndarray,
     units: np.ndarray | None = None,
     *,
+    learn: np.ndarray | None = None,
+    overlays: np.ndarray | None = None,
     level: float = 0.01,
     seed: int = 0,
 ) -> tuple[Marker, ...]:
@@ -74,6 +79,11 @@ def find_markers(
         int ``(n,)``, 0 and up.
     units : numpy.ndarray, optional
         int ``(n,)``: copies of one photo have one number.
+    learn : numpy.ndarray, optional
+        bool ``(n,)``: the photos that are searched, the training photos for example; in the others
+        it is only said which of them have it. Default all.
+    overlays : numpy.ndarray, optional
+        int8 ``(n, 2, side, side)``: see :mod:`~convscope.audit.overlay`.
     level : float
         Corrected p-values above it are left out.
     seed : int
@@ -84,27 +94,31 @@ def find_markers(
     tuple of Marker
         Those that set the class apart most first.
     """
-    halves = _halves(labels, units, np.random.default_rng(seed))
+    learn = np.ones(len(labels), bool) if learn is None else learn
+    halves = _halves(labels, units, learn, np.random.default_rng(seed))
     classes = int(labels.max()) + 1
-    candidates: list[tuple[str, int, int, np.ndarray, list[float]]] = []
+    candidates: list[tuple[str, int, int, np.ndarray]] = []
     for name, values in views.items():
         bins = _binned(values)
         both = [_Half(bins, labels, classes, half) for half in halves]
         for label in range(classes):
             for place in sorted({p for half in both for p in half.best(label)}):
-                carriers = np.zeros(len(labels), bool)
-                p_values = []
-                for half in both:
-                    flags = half.confirm(place, label)
-                    carriers[half.test] = flags
-                    p_values.append(_chance(flags, labels[half.test] == label))
-                candidates.append((name, place, label, carriers, p_values))
+                flags = [half.confirm(place, label) for half in both]
+                candidates.append((name, place, label, crossed(flags, halves)))
+    if overlays is not None:
+        for label in range(classes):
+            stamps = [stamped(overlays, labels, label, half) for half in halves]
+            whole = [stamp for stamp in stamps if stamp is not None]
+            if len(whole) == len(stamps):
+                candidates.append((OVERLAY, 0, label, crossed(whole, halves)))
     found = []
-    for name, place, label, carriers, p_values in candidates:
+    for name, place, label, carriers in candidates:
         mine = labels == label
-        share, elsewhere = float(carriers[mine].mean()), float(carriers[~mine].mean())
+        share = float(carriers[mine & learn].mean())
+        elsewhere = float(carriers[~mine & learn].mean())
+        chances = [_chance(carriers[half], mine[half]) for half in halves]
         # Two halves, and as many candidates.
-        p_value = min(1.0, 2 * len(candidates) * min(p_values))
+        p_value = min(1.0, 2 * len(candidates) * min(chances))
         if p_value <= level and share >= LEAST and share > elsewhere:
             found.append(Marker(name, place, label, share, elsewhere, p_value, carriers))
     return tuple(sorted(found, key=lambda marker: -marker.lead))
@@ -127,17 +141,25 @@ def smallest_found(
     return 1.0
 
 
+def crossed(flags: Sequence[np.ndarray], halves: Sequence[np.ndarray]) -> np.ndarray:
+    """Who has it, each photo by what was found on the other half; outside of both, by both."""
+    found: np.ndarray = flags[0] & flags[1]
+    found[halves[0]] = flags[1][halves[0]]
+    found[halves[1]] = flags[0][halves[1]]
+    return found
+
+
 def _halves(
-    labels: np.ndarray, units: np.ndarray | None, drawn: np.random.Generator
+    labels: np.ndarray, units: np.ndarray | None, learn: np.ndarray, drawn: np.random.Generator
 ) -> list[np.ndarray]:
-    """Which photos are looked at: bool ``(n,)``, and the others; each class is halved."""
+    """Two halves of the photos that are searched, bool ``(n,)``; each class is halved."""
     units = np.arange(len(labels)) if units is None else np.unique(units, return_inverse=True)[1]
     first = np.unique(units, return_index=True)[1]
     side = np.zeros(len(first), bool)
     for label in np.unique(labels):
         own = drawn.permutation(np.flatnonzero(labels[first] == label))
         side[own[: len(own) // 2]] = True
-    return [side[units], ~side[units]]
+    return [side[units] & learn, ~side[units] & learn]
 
 
 def _binned(values: np.ndarray) -> np.ndarray:
@@ -155,7 +177,7 @@ class _Half:
     def __init__(
         self, bins: np.ndarray, labels: np.ndarray, classes: int, look: np.ndarray
     ) -> None:
-        self.bins, self.labels, self.look, self.test = bins, labels, look, ~look
+        self.bins, self.labels, self.look = bins, labels, look
         _, places, columns = bins.shape
         width = int(bins.max()) + 1
         # How many photos of each class fall into each bin.
@@ -183,8 +205,11 @@ class _Half:
         return [int(place) for place in order if share[place] >= LEAST]
 
     def confirm(self, place: int, label: int) -> np.ndarray:
-        """Which photos of the other half have it."""
-        scores = self._scores(label, self.test, places=[place])[:, 0]
+        """Which photos have it, bool ``(n,)``, as this half sees it."""
+        if label not in self._thresholds:
+            return np.zeros(len(self.labels), bool)
+        every = np.ones(len(self.labels), bool)
+        scores = self._scores(label, every, places=[place])[:, 0]
         return np.asarray(scores > self._thresholds[label][place])
 
     def _scores(
