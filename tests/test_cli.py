@@ -34,8 +34,8 @@ from fits import (
 from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
-    "augment", "check", "compare", "demo", "describe", "explain", "features", "fit", "nets",
-    "neurons", "predict",
+    "audit", "augment", "check", "compare", "demo", "describe", "explain", "features", "fit",
+    "nets", "neurons", "predict",
 )  # fmt: skip
 
 

@@ -80,7 +80,11 @@ ORDER = (
     "neurons.tables", "neurons.drawing", "neurons.page", "neurons.running",
     "explaining", "explaining.asked", "explaining.result", "explaining.page",
     "explaining.running",
+    "audit", "audit.association", "audit.looks", "audit.overlay", "audit.markers",
+    "audit.regions", "audit.changing", "audit.judging", "audit.finding", "audit.material",
+    "audit.proving", "audit.remedy", "audit.result", "audit.page", "audit.running",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
+    "cli.auditing",
     "cli.networks", "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
@@ -92,7 +96,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
-    "neurons",
+    "neurons", "audit",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")
 

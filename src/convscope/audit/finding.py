@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from convscope.audit.changing import Change
 from convscope.audit.judging import Rate
 from convscope.audit.regions import Region
 
@@ -48,6 +49,8 @@ class Finding:
         How accurate the classifier is on photos with and without it.
     also : tuple of str
         Other views that show the same photos.
+    give, take : Change or None
+        How a photo gets it and loses it; None where that cannot be done.
     """
 
     kind: str
@@ -64,6 +67,8 @@ class Finding:
     taken: Rate | None = None
     groups: dict[str, Rate] = field(default_factory=dict)
     also: tuple[str, ...] = ()
+    give: Change | None = None
+    take: Change | None = None
 
     @property
     def worst(self) -> tuple[str, Rate] | None:
@@ -103,6 +108,23 @@ class Finding:
                 "not any more."
             )
         return said
+
+    def advice(self) -> str:
+        """What to do about it, in plain words."""
+        if self.kind in OF_FILES:
+            return (
+                f"Where do the photos of {self.label} come from? Take some from where the others "
+                "come from, and the other way round; save all of them in the same way."
+            )
+        if self.kind in GLOBAL or self.kind == "blur":
+            return (
+                f"Collect photos of {self.label} without it, and of others with it. Until then, "
+                "--mask-out RUN trains again with it spread over all classes."
+            )
+        return (
+            f"Crop or cover it, or collect photos of {self.label} without it and of others with "
+            "it. --mask-out RUN trains again with that place covered in all photos."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As ``convscope audit --json`` prints it."""

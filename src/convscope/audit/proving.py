@@ -44,6 +44,7 @@ class Trial:
     given, control, taken : Rate or None
     sure : float
         The chance that the change turns no more photos than the control.
+    give, take : Change or None
     """
 
     view: str
@@ -52,6 +53,8 @@ class Trial:
     control: Rate | None
     taken: Rate | None
     sure: float
+    give: Change | None = None
+    take: Change | None = None
 
     @property
     def gain(self) -> float:
@@ -163,7 +166,7 @@ def _try(
     if take is not None and len(own):
         lost = _says(judge, material, own, take, advance) != best.label
         taken = Rate(int(lost.sum()), len(own))
-    return Trial(view, region, given, control, taken, sure)
+    return Trial(view, region, given, control, taken, sure, give, take)
 
 
 def _says(
@@ -255,6 +258,8 @@ def _finding(group: Sequence[Marker], trial: Trial, material: Material) -> Findi
         taken=trial.taken,
         groups=_groups(best, material),
         also=tuple(also),
+        give=trial.give,
+        take=trial.take,
     )
 
 

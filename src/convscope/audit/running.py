@@ -2,83 +2,108 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from convscope.audit.association import Association, associations
-from convscope.audit.finding import Finding
 from convscope.audit.judging import Judge
 from convscope.audit.looks import TEXTS, VIEWS
 from convscope.audit.markers import find_markers, smallest_found
 from convscope.audit.material import Material, gather
+from convscope.audit.page import contact_sheet, render
 from convscope.audit.proving import prove
+from convscope.audit.remedy import Remedy, train_without
+from convscope.audit.result import Audit
 from convscope.data.folder import scan
+from convscope.errors import InputError
+from convscope.explaining.running import png
+from convscope.files import write_bytes, write_json
 from convscope.predicting import classifier
 from convscope.progress import Progress
 from convscope.run import Run
+from convscope.unfinished import whole_folder
 
-# A property that predicts the label raises an alarm up to this, corrected for all properties.
-ALARM = 0.02
 # Photos on which properties are shuffled: more only take longer.
 _SHUFFLED = 1500
 _SHUFFLES = 1000
+RESULT = "audit.json"
 
 
-@dataclass(frozen=True, eq=False)
-class Audit:
-    """All that an audit found.
+def audit(
+    run: Run | Path | str,
+    photos: Path | str,
+    out: Path | str,
+    *,
+    mask_out: Path | str | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Audit, Remedy | None]:
+    """Find shortcuts, and write them down: ``audit.json``, ``audit.html``, lists and pictures.
 
-    Attributes
+    Parameters
     ----------
-    findings : tuple of Finding
-        The worst first.
-    properties : tuple of Association
-        Each property alone, the most telling first.
-    power : dict of str to float
-        Class -> the share of its photos from which a marker that no other class has is found.
-    photos, total : int
-        Looked at, and that there are.
-    left_out : tuple of (str, str)
-        Files that cannot be used, and why.
-    searched : str
-        Which photos were searched for markers.
-    seed : int
+    run, photos, seed, workers, progress
+        See :func:`examine`.
+    out : path
+        The folder to make; it appears whole or not at all.
+    mask_out : path, optional
+        A Run folder to make: trained again without the strong findings.
+    overwrite : bool
+        Replace an earlier audit at ``out``.
+
+    Returns
+    -------
+    Audit
+    Remedy or None
+        None without ``mask_out``, or where no finding is strong.
+
+    Raises
+    ------
+    InputError
+        As :func:`examine`; or ``out`` or ``mask_out`` exists.
     """
+    progress = progress or Progress()
+    run = run if isinstance(run, Run) else Run(Path(run))
+    if mask_out is not None and Path(mask_out).exists():
+        raise InputError(f"{mask_out} exists already. Choose another --mask-out.")
+    with whole_folder(Path(out), result="audit", marks=RESULT, overwrite=overwrite) as folder:
+        found, material = examine(run, photos, seed=seed, workers=workers, progress=progress)
+        remedy = None
+        if mask_out is not None:
+            remedy = train_without(
+                run, material, found.findings, Path(mask_out), seed=seed, workers=workers,
+                progress=progress,
+            )  # fmt: skip
+        files = dict(zip(material.names, material.files, strict=True))
+        sheets = {}
+        for number, finding in enumerate(found.findings):
+            picture = contact_sheet(finding, files)
+            if picture is not None:
+                sheets[number] = picture
+                write_bytes(folder / f"finding-{number + 1}.png", png(picture))
+        write_bytes(folder / "photos.csv", _lists(found))
+        content = {**found.to_dict(), "remedy": None if remedy is None else remedy.to_dict()}
+        write_json(folder / RESULT, content)
+        page = render(found, sheets, remedy)
+        write_bytes(folder / "audit.html", page.encode("utf-8", errors="backslashreplace"))
+    return found, remedy
 
-    findings: tuple[Finding, ...]
-    properties: tuple[Association, ...]
-    power: dict[str, float]
-    photos: int
-    total: int
-    left_out: tuple[tuple[str, str], ...]
-    searched: str
-    seed: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """As ``convscope audit --json`` prints it."""
-        return {
-            "findings": [finding.to_dict() for finding in self.findings],
-            "properties": [
-                {
-                    "name": one.name,
-                    "balanced_accuracy": round(one.balanced_accuracy, 4),
-                    "chance": round(one.chance, 4),
-                    "p_value": one.p_value,
-                    "corrected": round(one.corrected, 6),
-                    "alarm": one.corrected <= ALARM,
-                }
-                for one in self.properties
-            ],
-            "power": {name: round(share, 3) for name, share in self.power.items()},
-            "photos": self.photos,
-            "total": self.total,
-            "searched": self.searched,
-            "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out],
-            "seed": self.seed,
-        }
+def _lists(found: Audit) -> bytes:
+    """Who has what, as CSV: photos to look at, to crop, or to replace."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["finding", "class", "kind", "strength", "path", "of_the_class"])
+    for number, one in enumerate(found.findings, start=1):
+        for paths, own in ((one.carriers, True), (one.stray, False)):
+            for path in paths:
+                writer.writerow([number, one.label, one.kind, one.strength, path, own])
+    return buffer.getvalue().encode("utf-8", errors="backslashreplace")
 
 
 def examine(

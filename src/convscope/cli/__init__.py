@@ -1,8 +1,18 @@
 """The commands, each a few lines: they call the same public functions as Python users do."""
 
 # Their order is that of the help.
-from convscope.cli import photos, comparing, explaining, neurons, networks, features  # isort: skip
+from convscope.cli import photos, comparing, explaining, neurons, auditing, networks, features  # isort: skip
 from convscope.cli.running import main
 from convscope.cli.shared import app
 
-__all__ = ["app", "comparing", "explaining", "features", "main", "networks", "neurons", "photos"]
+__all__ = [
+    "app",
+    "auditing",
+    "comparing",
+    "explaining",
+    "features",
+    "main",
+    "networks",
+    "neurons",
+    "photos",
+]

@@ -1,0 +1,104 @@
+"""The page of an audit: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from convscope.audit.finding import Finding
+from convscope.audit.judging import open_whole
+from convscope.audit.remedy import Remedy
+from convscope.audit.result import ALARM, Audit
+from convscope.errors import PhotoError
+from convscope.pictures.heat import sheet
+from convscope.report.rendering import style, template
+
+# Photos on a contact sheet, and their longer side, pixels.
+_SHOWN, _SIDE = 12, 200
+_LINE = (255, 212, 0)
+
+
+def contact_sheet(finding: Finding, files: dict[str, Path]) -> np.ndarray | None:
+    """Photos that carry it, the place framed: uint8 ``(height, width, 3)``; None without any."""
+    paths = finding.carriers
+    chosen = [paths[k] for k in np.unique(np.linspace(0, len(paths) - 1, _SHOWN).astype(int))]
+    tiles = []
+    for path in chosen:
+        try:
+            photo = open_whole(files[path], 2 * _SIDE)
+        except PhotoError:
+            continue
+        tiles.append((_framed(photo, finding), Path(path).name))
+    return sheet(tiles, side=_SIDE, columns=4) if tiles else None
+
+
+def _framed(photo: np.ndarray, finding: Finding) -> np.ndarray:
+    if finding.region is None or finding.region.everywhere:
+        return photo
+    height, width = photo.shape[:2]
+    mask = finding.region.on(width, height).astype(np.uint8)
+    lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    out = np.ascontiguousarray(photo)
+    thick = max(1, round(max(height, width) / 120))
+    for colour, size in (((0, 0, 0), 2 * thick), (_LINE, thick)):
+        cv2.drawContours(out, lines, -1, colour, size)
+    return out
+
+
+def render(audit: Audit, sheets: dict[int, np.ndarray], remedy: Remedy | None) -> str:
+    """Give the page's HTML.
+
+    Parameters
+    ----------
+    audit : Audit
+    sheets : dict of int to numpy.ndarray
+        Contact sheets, by the finding's number.
+    remedy : Remedy or None
+    """
+    cards = [_card(number, one, sheets.get(number)) for number, one in enumerate(audit.findings)]
+    return template("audit.html").render(
+        style=style(),
+        strong=[card for card in cards if card["strength"] == "strong"],
+        weak=[card for card in cards if card["strength"] == "weak"],
+        properties=audit.properties,
+        alarm=ALARM,
+        power=sorted(audit.power.items(), key=lambda item: -item[1]),
+        photos=audit.photos,
+        total=audit.total,
+        searched=audit.searched,
+        left_out=audit.left_out,
+        remedy=remedy,
+    )
+
+
+def _card(number: int, one: Finding, picture: np.ndarray | None) -> dict[str, Any]:
+    return {
+        "number": number + 1,
+        "title": f"{one.label}: {one.kind}",
+        "strength": one.strength,
+        "text": one.text(),
+        "advice": one.advice(),
+        "given": one.given,
+        "control": one.control,
+        "taken": one.taken,
+        "p_value": one.p_value,
+        "groups": [(name, rate) for name, rate in one.groups.items() if rate.n],
+        "worst": one.worst,
+        "also": one.also,
+        "sheet": None if picture is None else _uri(picture),
+        "shown": min(_SHOWN, len(one.carriers)),
+        "carriers": one.carriers,
+        "stray": one.stray,
+    }
+
+
+def _uri(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
