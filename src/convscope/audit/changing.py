@@ -9,6 +9,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from convscope.audit.looks import WHOLE
 from convscope.audit.regions import Region
 
 # Covered with this much around it, pixels of the square canvas, so that no rest of it shows.
@@ -27,7 +28,7 @@ class Change(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Paste:
-    """Put the same part of another photo over it.
+    """Put a part of another photo over the same place.
 
     Attributes
     ----------
@@ -43,9 +44,9 @@ class Paste:
         """See :class:`Change`."""
         height, width = photo.shape[:2]
         donor = self.donors[int(drawn.integers(len(self.donors)))]
-        fitted = cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA)
-        mask = grown(self.region).on(width, height)
-        return np.where(mask[..., None], fitted, photo)
+        part = grown(self.region)
+        mask = part.on(width, height)
+        return np.where(mask[..., None], _fitted(donor, width, height, part.frame), photo)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +137,23 @@ class Nothing:
         return photo
 
 
+def _fitted(donor: np.ndarray, width: int, height: int, frame: str) -> np.ndarray:
+    """A photo at another's size, so that places in the frame lie on one another."""
+    if frame == WHOLE:
+        whole: np.ndarray = cv2.resize(donor, (width, height), interpolation=cv2.INTER_AREA)
+        return whole
+    side, own = min(width, height), min(donor.shape[:2])
+    top, left = (donor.shape[0] - own) // 2, (donor.shape[1] - own) // 2
+    found = np.zeros((height, width, 3), np.uint8)
+    down, across = (height - side) // 2, (width - side) // 2
+    found[down : down + side, across : across + side] = cv2.resize(
+        donor[top : top + own, left : left + own], (side, side), interpolation=cv2.INTER_AREA
+    )
+    return found
+
+
 def grown(region: Region) -> Region:
     """A little larger on all sides."""
     side = 2 * _AROUND + 1
     mask = cv2.dilate(region.mask.astype(np.uint8), np.ones((side, side), np.uint8))
-    return Region(mask > 0)
+    return Region(mask > 0, region.frame)

@@ -16,7 +16,7 @@ Strength = Literal["strong", "weak"]
 OF_FILES = ("size", "aspect ratio", "compression", "file format", "camera")
 # Of the photo as a whole.
 GLOBAL = ("colour", "hues", "brightness", "contrast", "sharpness")
-_NAMES = {"hues": "colour", "sharpness": "blur", "place": "fixed place", "overlay": "overlay"}
+_NAMES = {"hues": "colour", "sharpness": "blur", "place": "fixed place"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +29,19 @@ class Finding:
     label : str
         The class.
     strength : str
-        ``strong``: the classifier goes by it, or would be expected to; ``weak``: there it is, but
-        the proof fails.
+        ``strong``: it sets so much of the class apart that a classifier can go by it; ``weak``: of
+        less, or not in the pixels that a network sees.
+    used : bool or None
+        Whether this classifier goes by it: photos turn when they are given it, or are lost when it
+        is taken; None where that could not be tried.
     share, elsewhere : float
         Of the class's photos, and of the others', those that have it.
     p_value : float
     region : Region or None
         None of what is not in the pixels.
+    box : tuple of float or None
+        Left, top, right, bottom around the region, in fractions of a photo; the median of those
+        that carry it.
     carriers : tuple of str
         Photos of the class that have it, the plainest first.
     stray : tuple of str
@@ -56,10 +62,12 @@ class Finding:
     kind: str
     label: str
     strength: Strength
+    used: bool | None
     share: float
     elsewhere: float
     p_value: float
     region: Region | None
+    box: tuple[float, float, float, float] | None
     carriers: tuple[str, ...]
     stray: tuple[str, ...]
     given: Rate | None = None
@@ -83,11 +91,11 @@ class Finding:
     def weight(self) -> float:
         """For the order: the worst first."""
         flips = 0.0 if self.given is None else self.given.share
-        return (self.strength == "strong") * 10 + flips + self.share
+        return (self.strength == "strong") * 10 + bool(self.used) * 5 + flips + self.share
 
     def text(self) -> str:
         """In plain words."""
-        what = _what(self.kind, self.region)
+        what = _what(self.kind, self.region, self.box)
         said = (
             f"{self.share:.0%} of the photos of {self.label} have {what}, and {self.elsewhere:.1%} "
             "of all others."
@@ -107,6 +115,8 @@ class Finding:
                 f" Without it, {self.taken.share:.0%} of {self.taken.n} that were named right are "
                 "not any more."
             )
+        if self.used is False:
+            said += " This classifier does not go by it; another one may."
         return said
 
     def advice(self) -> str:
@@ -132,6 +142,7 @@ class Finding:
             "kind": self.kind,
             "class": self.label,
             "strength": self.strength,
+            "used": self.used,
             "photos": len(self.carriers),
             "share": round(self.share, 4),
             "elsewhere": round(self.elsewhere, 4),
@@ -140,7 +151,7 @@ class Finding:
             "flip_rate_95": None if self.given is None else list(self.given.interval),
             "flip_rate_control": None if self.control is None else round(self.control.share, 4),
             "lost_when_taken": None if self.taken is None else round(self.taken.share, 4),
-            "region": None if self.region is None else list(self.region.box),
+            "region": None if self.box is None else [round(side, 4) for side in self.box],
             "area": None if self.region is None else round(self.region.area, 4),
             "accuracy": {
                 name: {"accuracy": round(rate.share, 4), "n": rate.n, "interval": rate.interval}
@@ -154,21 +165,22 @@ class Finding:
 
 def name_of(view: str) -> str:
     """What a view is called in a finding."""
-    return _NAMES.get(view, view)
+    plain = view.partition(" in the ")[0]
+    return _NAMES.get(plain, plain)
 
 
-def _what(kind: str, region: Region | None) -> str:
+def _what(kind: str, region: Region | None, box: tuple[float, float, float, float] | None) -> str:
     if kind in OF_FILES:
         return f"the same {kind}"
     if kind in ("colour", "brightness", "contrast"):
         return f"an unusual {kind}"
     if kind == "blur":
         return "an unusual sharpness"
-    if region is None:
+    if region is None or box is None:
         return f"the same {kind}"
-    left, top, right, bottom = region.box
-    if region.area > 0.15 and (left, top) == (0, 0) and (right, bottom) == (1, 1):
-        return "the same around what they show"
+    if kind in ("border", "background"):
+        return f"the same {kind}, {region.area:.0%} of the photo"
+    left, top, right, bottom = box
     down = "top" if bottom < 0.5 else "bottom" if top > 0.5 else "middle"
     across = "left" if right < 0.5 else "right" if left > 0.5 else ""
     place = f"{down} {across}".strip()

@@ -15,8 +15,11 @@ from PIL import Image
 from convscope.data.images import decode_photo, read_bytes
 from convscope.errors import PhotoError
 
-# The whole photo, squeezed into a square of so many pixels: places are fractions of the photo.
+# Photos are looked at in a square of so many pixels. Places are alike in photos of unlike shape in
+# one of two ways: as fractions of the whole photo, or within the square in its middle.
 CANVAS = 144
+WHOLE, SQUARE = "whole", "square"
+FRAMES = (WHOLE, SQUARE)
 CELLS = 12
 # Sharpness is that of a photo with this shorter side, pixels.
 _SHORTER = 256
@@ -57,10 +60,10 @@ class Look:
         Of each of :data:`VIEWS`, float32.
     texts : dict of str to str
         Of each of :data:`TEXTS`.
-    cells : numpy.ndarray
-        float16 ``(CELLS * CELLS, CELL)``.
-    canvas : numpy.ndarray
-        See :func:`canvas_of`.
+    cells : dict of str to numpy.ndarray
+        Of each frame, float16 ``(CELLS * CELLS, CELL)``.
+    canvases : dict of str to numpy.ndarray
+        Of each frame, see :func:`canvas_of`.
     size : (int, int)
         Width and height, pixels.
     """
@@ -68,8 +71,8 @@ class Look:
     error: str
     numbers: dict[str, np.ndarray]
     texts: dict[str, str]
-    cells: np.ndarray
-    canvas: np.ndarray
+    cells: dict[str, np.ndarray]
+    canvases: dict[str, np.ndarray]
     size: tuple[int, int]
 
 
@@ -79,11 +82,15 @@ def look_at(paths: Sequence[str]) -> list[Look]:
     return [_look(Path(path)) for path in paths]
 
 
-def canvas_of(image: Image.Image) -> np.ndarray:
-    """The whole photo squeezed into a square: uint8 ``(CANVAS, CANVAS, 3)``."""
-    found: np.ndarray = cv2.resize(
-        np.asarray(image), (CANVAS, CANVAS), interpolation=cv2.INTER_AREA
-    )
+def canvas_of(image: Image.Image, frame: str = WHOLE) -> np.ndarray:
+    """A photo in a square: uint8 ``(CANVAS, CANVAS, 3)``; the whole is squeezed into it."""
+    pixels = np.asarray(image)
+    if frame == SQUARE:
+        height, width = pixels.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    found: np.ndarray = cv2.resize(pixels, (CANVAS, CANVAS), interpolation=cv2.INTER_AREA)
     return found
 
 
@@ -96,8 +103,12 @@ def _look(path: Path) -> Look:
         blank = {name: np.full(width, np.nan, np.float32) for name, width in VIEWS.items()}
         nothing = np.zeros((CELLS * CELLS, CELL), np.float16)
         black = np.zeros((CANVAS, CANVAS, 3), np.uint8)
-        return Look(reason, blank, dict.fromkeys(TEXTS, ""), nothing, black, (0, 0))
-    canvas = canvas_of(photo.image)
+        return Look(
+            reason, blank, dict.fromkeys(TEXTS, ""), dict.fromkeys(FRAMES, nothing),
+            dict.fromkeys(FRAMES, black), (0, 0),
+        )  # fmt: skip
+    canvases = {frame: canvas_of(photo.image, frame) for frame in FRAMES}
+    canvas = canvases[WHOLE]
     lab = cv2.cvtColor(canvas, cv2.COLOR_RGB2LAB).astype(np.float32)
     light = lab[..., 0]
     strokes = _strokes(canvas)
@@ -120,8 +131,8 @@ def _look(path: Path) -> Look:
         "",
         {name: np.asarray(values, np.float32) for name, values in numbers.items()},
         {"file format": photo.format, "camera": camera},
-        _cells(lab, strokes),
-        canvas,
+        {frame: _cells(one) for frame, one in canvases.items()},
+        canvases,
         (photo.width, photo.height),
     )
 
@@ -233,7 +244,9 @@ def _by_cell(values: np.ndarray) -> np.ndarray:
     return found.reshape(CELLS * CELLS, side * side)
 
 
-def _cells(lab: np.ndarray, strokes: np.ndarray) -> np.ndarray:
+def _cells(canvas: np.ndarray) -> np.ndarray:
+    lab = cv2.cvtColor(canvas, cv2.COLOR_RGB2LAB).astype(np.float32)
+    strokes = _strokes(canvas)
     light = lab[..., 0]
     across, down = (cv2.Sobel(light, cv2.CV_32F, *step) for step in ((1, 0), (0, 1)))
     means = [_by_cell(lab[..., k]).mean(1) for k in range(3)]

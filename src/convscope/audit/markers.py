@@ -18,11 +18,11 @@ from convscope.audit.overlay import stamped
 _ELSEWHERE = 0.01
 # Of the photos of the class, so many have it at least.
 LEAST = 0.12
+# Who has it less than so many times as often as the others is not marked by it.
+_TIMES = 3
 # Places of a view that are confirmed, for each class.
 _PLACES = 3
 _BINS = 10
-# The view of what was put over the photos.
-OVERLAY = "overlay"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def find_markers(
     units: np.ndarray | None = None,
     *,
     learn: np.ndarray | None = None,
-    overlays: np.ndarray | None = None,
+    overlays: Mapping[str, np.ndarray] | None = None,
     level: float = 0.01,
     seed: int = 0,
 ) -> tuple[Marker, ...]:
@@ -82,8 +82,8 @@ def find_markers(
     learn : numpy.ndarray, optional
         bool ``(n,)``: the photos that are searched, the training photos for example; in the others
         it is only said which of them have it. Default all.
-    overlays : numpy.ndarray, optional
-        int8 ``(n, 2, side, side)``: see :mod:`~convscope.audit.overlay`.
+    overlays : mapping of str to numpy.ndarray, optional
+        Name -> int8 ``(n, 2, side, side)``: see :mod:`~convscope.audit.overlay`.
     level : float
         Corrected p-values above it are left out.
     seed : int
@@ -105,12 +105,12 @@ def find_markers(
             for place in sorted({p for half in both for p in half.best(label)}):
                 flags = [half.confirm(place, label) for half in both]
                 candidates.append((name, place, label, crossed(flags, halves)))
-    if overlays is not None:
+    for name, maps in (overlays or {}).items():
         for label in range(classes):
-            stamps = [stamped(overlays, labels, label, half) for half in halves]
+            stamps = [stamped(maps, labels, label, half) for half in halves]
             whole = [stamp for stamp in stamps if stamp is not None]
             if len(whole) == len(stamps):
-                candidates.append((OVERLAY, 0, label, crossed(whole, halves)))
+                candidates.append((name, 0, label, crossed(whole, halves)))
     found = []
     for name, place, label, carriers in candidates:
         mine = labels == label
@@ -119,7 +119,7 @@ def find_markers(
         chances = [_chance(carriers[half], mine[half]) for half in halves]
         # Two halves, and as many candidates.
         p_value = min(1.0, 2 * len(candidates) * min(chances))
-        if p_value <= level and share >= LEAST and share > elsewhere:
+        if p_value <= level and share >= max(LEAST, _TIMES * elsewhere):
             found.append(Marker(name, place, label, share, elsewhere, p_value, carriers))
     return tuple(sorted(found, key=lambda marker: -marker.lead))
 

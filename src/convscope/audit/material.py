@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.audit.looks import TEXTS, VIEWS, Look, look_at
+from convscope.audit.looks import FRAMES, TEXTS, VIEWS, WHOLE, Look, look_at
 from convscope.audit.overlay import gradients
 from convscope.data.duplicates import same_photo_groups
 from convscope.data.folder import PhotoTable
@@ -22,8 +22,8 @@ from convscope.transfer.push import push
 
 # More photos than this show no more; a sample is drawn.
 MOST = 4000
-# A class below this says nothing.
-_LEAST = 8
+# Views of the parts of a photo, in each frame.
+PLACE, OVERLAY = "place", "overlay"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,10 @@ class Material:
         int ``(n,)``: copies of one photo have one number.
     views : dict of str to numpy.ndarray
         Numbers ``(n, columns)`` or ``(n, places, columns)``, and texts.
-    canvases : numpy.ndarray
-        uint8 ``(n, side, side, 3)``.
+    sizes : numpy.ndarray
+        int ``(n, 2)``: width and height.
+    canvases : dict of str to numpy.ndarray
+        Of each frame, uint8 ``(n, side, side, 3)``.
     left_out : tuple of (str, str)
         Files that cannot be used, and why.
     total : int
@@ -61,7 +63,8 @@ class Material:
     splits: np.ndarray
     units: np.ndarray
     views: dict[str, np.ndarray]
-    canvases: np.ndarray
+    sizes: np.ndarray
+    canvases: dict[str, np.ndarray]
     left_out: tuple[tuple[str, str], ...]
     total: int
 
@@ -80,9 +83,12 @@ class Material:
         held_out = np.isin(self.splits, ("valid", "test"))
         return held_out if held_out.sum() >= 30 else np.ones(len(self), bool)
 
-    def overlays(self) -> np.ndarray:
-        """int8 ``(n, 2, side, side)``."""
-        return np.stack([gradients(canvas) for canvas in self.canvases])
+    def overlays(self) -> dict[str, np.ndarray]:
+        """Of each frame, int8 ``(n, 2, side, side)``."""
+        return {
+            in_frame(OVERLAY, frame): np.stack([gradients(canvas) for canvas in canvases])
+            for frame, canvases in self.canvases.items()
+        }
 
 
 def gather(
@@ -140,7 +146,8 @@ def gather(
         splits=_splits(run, kept),
         units=inseparable(kept, near),
         views=_views(some),
-        canvases=np.stack([look.canvas for look in some]),
+        sizes=np.array([look.size for look in some]),
+        canvases={frame: np.stack([look.canvases[frame] for look in some]) for frame in FRAMES},
         left_out=tuple(left_out),
         total=total,
     )
@@ -189,8 +196,15 @@ def _looked(table: PhotoTable, workers: int | None, progress: Progress) -> list[
 def _views(looks: list[Look]) -> dict[str, np.ndarray]:
     views = {name: np.stack([look.numbers[name] for look in looks]) for name in VIEWS}
     views |= {name: np.array([look.texts[name] for look in looks]) for name in TEXTS}
-    views["place"] = np.stack([look.cells for look in looks]).astype(np.float32)
+    for frame in FRAMES:
+        cells = np.stack([look.cells[frame] for look in looks])
+        views[in_frame(PLACE, frame)] = cells.astype(np.float32)
     return views
+
+
+def in_frame(view: str, frame: str) -> str:
+    """The name of a view in a frame."""
+    return view if frame == WHOLE else f"{view} in the {frame}"
 
 
 def _splits(run: Run, table: PhotoTable) -> np.ndarray:

@@ -11,8 +11,9 @@ import numpy as np
 from convscope.audit.changing import Blur, Change, Cover, Nothing, Paste, Shift
 from convscope.audit.finding import GLOBAL, OF_FILES, Finding, Strength, name_of, paths_of
 from convscope.audit.judging import Judge, Rate, differs, open_whole
-from convscope.audit.markers import OVERLAY, Marker
-from convscope.audit.material import Material
+from convscope.audit.looks import FRAMES, SQUARE, WHOLE
+from convscope.audit.markers import Marker
+from convscope.audit.material import OVERLAY, Material
 from convscope.audit.regions import EVERYWHERE, Region, where
 from convscope.progress import Progress
 
@@ -116,13 +117,26 @@ def _ways(group: Sequence[Marker], material: Material) -> list[tuple[str, Region
     ways: list[tuple[str, Region | None]] = []
     mine = material.labels == best.label
     carriers = best.carriers & material.learn
-    region = where(material.canvases, carriers & mine, ~carriers & material.learn)
+    frame = _frame_of(group)
+    region = where(
+        material.canvases[frame], carriers & mine, ~carriers & material.learn, frame=frame
+    )
     whole = [marker.view for marker in group if marker.view in GLOBAL]
     if whole:
-        ways.append((whole[0], Region(np.ones_like(region.mask))))
+        ways.append((whole[0], Region(np.ones_like(region.mask), WHOLE)))
     if region.mask.any() and region.area < EVERYWHERE and views - set(GLOBAL) - set(OF_FILES):
         ways.append((_part(best.view, region), region))
     return ways or [(best.view, None)]
+
+
+def _frame_of(group: Sequence[Marker]) -> str:
+    """In which frame the photos are most alike."""
+    leads = dict.fromkeys(FRAMES, 0.0)
+    for marker in group:
+        frame = SQUARE if marker.view.endswith(SQUARE) else WHOLE
+        leads[frame] = max(leads[frame], marker.lead)
+    # On photos of one shape both are the same.
+    return SQUARE if leads[SQUARE] > leads[WHOLE] else WHOLE
 
 
 def _part(view: str, region: Region) -> str:
@@ -135,7 +149,7 @@ def _part(view: str, region: Region) -> str:
               region.mask[:, -1].mean()]  # fmt: skip
     if sum(share > 0.5 for share in around) >= 3:
         return "border" if region.mask[outer].sum() > 0.8 * region.mask.sum() else "background"
-    return "overlay" if view == OVERLAY else "overlaid text" if view == "overlaid text" else "place"
+    return name_of(view) if view.startswith((OVERLAY, "overlaid")) else "fixed place"
 
 
 def _try(
@@ -188,10 +202,11 @@ def _changes(
     view: str, region: Region, carriers: np.ndarray, others: np.ndarray, material: Material
 ) -> tuple[Change | None, Change, Change | None]:
     """How it is given, what that is compared with, and how it is taken."""
+    canvases = material.canvases[SQUARE]
     if view == "sharpness":
-        return _blurring(material.canvases[carriers], material.canvases[others]), _NOTHING, None
+        return _blurring(canvases[carriers], canvases[others]), _NOTHING, None
     if view in GLOBAL:
-        shift = _shifting(material.canvases[carriers], material.canvases[others])
+        shift = _shifting(canvases[carriers], canvases[others])
         return shift, _NOTHING, shift.back
     with_it, without = (
         [open_whole(material.files[int(row)], 512) for row in _spread(rows)]
@@ -247,10 +262,12 @@ def _finding(group: Sequence[Marker], trial: Trial, material: Material) -> Findi
         kind=name_of(trial.view),
         label=material.classes[best.label],
         strength=_strength(best, trial),
+        used=_used(trial),
         share=best.share,
         elsewhere=best.elsewhere,
         p_value=best.p_value,
         region=trial.region,
+        box=None if trial.region is None else _box(trial.region, material.sizes[carriers]),
         carriers=paths_of(carriers, material.names),
         stray=paths_of(np.flatnonzero(best.carriers & ~mine), material.names),
         given=trial.given,
@@ -263,13 +280,26 @@ def _finding(group: Sequence[Marker], trial: Trial, material: Material) -> Findi
     )
 
 
+def _box(region: Region, sizes: np.ndarray) -> tuple[float, float, float, float]:
+    boxes = [region.box_on(int(width), int(height)) for width, height in sizes]
+    left, top, right, bottom = np.median(boxes, axis=0).tolist()
+    return left, top, right, bottom
+
+
 def _strength(best: Marker, trial: Trial) -> Strength:
     whole = trial.view in GLOBAL
     if trial.region is None or best.share < (_STRONG_WHOLE if whole else _STRONG_PART):
         return "weak"
+    return "strong"
+
+
+def _used(trial: Trial) -> bool | None:
+    """Whether the classifier goes by it; None where it was not tried out."""
+    if trial.given is None and trial.taken is None:
+        return None
     turns = trial.gain >= _GAIN and trial.sure <= _SURE
     loses = trial.taken is not None and trial.taken.interval[0] >= _LOST
-    return "strong" if turns or loses else "weak"
+    return turns or loses
 
 
 def _groups(best: Marker, material: Material) -> dict[str, Rate]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from convscope.audit.looks import WHOLE
 from convscope.audit.overlay import gradients
 
 # Looking at more photos shows no more.
@@ -22,24 +23,27 @@ _SMALLEST = 0.001
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A part of the photos, in fractions of their width and height.
+    """A part of the photos, at the same place of each.
 
     Attributes
     ----------
     mask : numpy.ndarray
-        bool ``(side, side)``: the whole photo squeezed into a square.
+        bool ``(side, side)``.
+    frame : str
+        Of what: of the whole photo, squeezed into a square, or of the square in its middle.
     """
 
     mask: np.ndarray
+    frame: str = WHOLE
 
     @property
     def area(self) -> float:
-        """Its share of the photo."""
+        """Its share of the frame."""
         return float(self.mask.mean())
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom, 0 to 1."""
+        """Left, top, right, bottom in the frame, 0 to 1."""
         if not self.mask.any():
             return 0.0, 0.0, 1.0, 1.0
         rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
@@ -47,6 +51,18 @@ class Region:
         return (
             float(columns[0] / wide), float(rows[0] / high),
             float((columns[-1] + 1) / wide), float((rows[-1] + 1) / high),
+        )  # fmt: skip
+
+    def box_on(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """As :attr:`box`, in fractions of the whole photo of this size."""
+        left, top, right, bottom = self.box
+        if self.frame == WHOLE:
+            return self.box
+        side = min(width, height)
+        across, down = (width - side) / 2, (height - side) / 2
+        return (
+            (across + left * side) / width, (down + top * side) / height,
+            (across + right * side) / width, (down + bottom * side) / height,
         )  # fmt: skip
 
     @property
@@ -57,10 +73,25 @@ class Region:
     def on(self, width: int, height: int) -> np.ndarray:
         """On a photo of this size: bool ``(height, width)``."""
         mask = self.mask.astype(np.uint8)
-        return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        if self.frame == WHOLE:
+            return cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        found = np.zeros((height, width), bool)
+        found[top : top + side, left : left + side] = (
+            cv2.resize(mask, (side, side), interpolation=cv2.INTER_NEAREST) > 0
+        )
+        return found
 
 
-def where(canvases: np.ndarray, carriers: np.ndarray, others: np.ndarray, seed: int = 0) -> Region:
+def where(
+    canvases: np.ndarray,
+    carriers: np.ndarray,
+    others: np.ndarray,
+    *,
+    frame: str = WHOLE,
+    seed: int = 0,
+) -> Region:
     """What carriers have in common: pixel by pixel, colours and signed gradients.
 
     A pixel belongs to it where the carriers' values lie elsewhere, or closer together, than the
@@ -73,6 +104,8 @@ def where(canvases: np.ndarray, carriers: np.ndarray, others: np.ndarray, seed: 
         uint8 ``(n, side, side, 3)``.
     carriers, others : numpy.ndarray
         bool ``(n,)``.
+    frame : str
+        Of the canvases.
     seed : int
     """
     drawn = np.random.default_rng(seed)
@@ -89,7 +122,7 @@ def where(canvases: np.ndarray, carriers: np.ndarray, others: np.ndarray, seed: 
     for number in range(1, count):
         if stats[number, cv2.CC_STAT_AREA] < _SMALLEST * mask.size:
             mask[parts == number] = False
-    return Region(mask)
+    return Region(mask, frame)
 
 
 def _cleaned(mask: np.ndarray) -> np.ndarray:
