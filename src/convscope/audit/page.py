@@ -44,7 +44,7 @@ def _framed(photo: np.ndarray, finding: Finding) -> np.ndarray:
     height, width = photo.shape[:2]
     mask = finding.region.on(width, height).astype(np.uint8)
     lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    out = np.ascontiguousarray(photo)
+    out = photo.copy()  # decoded ones cannot be written to
     thick = max(1, round(max(height, width) / 120))
     for colour, size in (((0, 0, 0), 2 * thick), (_LINE, thick)):
         cv2.drawContours(out, lines, -1, colour, size)

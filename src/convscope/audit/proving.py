@@ -19,6 +19,8 @@ from convscope.progress import Progress
 
 # Markers of one class are one if they mark mostly the same photos.
 _SAME = 0.5
+# Two markers are opposites if nearly every photo has one of them and not the other.
+_OPPOSITE = 0.9
 # What fewer photos of the class have is not followed up.
 _FOLLOWED = 0.22
 # Photos that a change is tried on, and photos that others' parts are taken from.
@@ -76,6 +78,7 @@ def prove(
         The worst first.
     """
     groups = [group for group in together(markers) if group[0].share >= _FOLLOWED]
+    groups = [one for one in groups if not _is_a_lack(one, groups, material)]
     work = sum(len(_ways(group, material)) for group in groups) * 3 * _TRIED
     found = []
     with progress.task("trying out", work, "photos") as advance:
@@ -106,6 +109,32 @@ def together(markers: Sequence[Marker]) -> list[list[Marker]]:
 def _plainest(trials: Sequence[Trial]) -> Trial:
     """The one that turns most photos; a look of all of the photo has to turn clearly more."""
     return max(trials, key=lambda one: one.gain - _CLEARLY * (one.view in GLOBAL))
+
+
+def _is_a_lack(
+    group: Sequence[Marker], groups: Sequence[Sequence[Marker]], material: Material
+) -> bool:
+    """Whether it is only that another marker is not there, as happens with two classes.
+
+    What is there is more alike in all who have it than what is there instead.
+    """
+    own = group[0].carriers & material.learn
+    for other in groups:
+        rest = other[0].carriers & material.learn
+        if other is group or (own ^ rest).sum() < _OPPOSITE * material.learn.sum():
+            continue
+        if min(own.sum(), rest.sum()) < 2:
+            continue
+        frame = _frame_of(other)
+        canvases = material.canvases[frame]
+        mask = (
+            where(canvases, own, rest, frame=frame).mask
+            | where(canvases, rest, own, frame=frame).mask
+        )
+        spread = [float(canvases[rows][:, mask].std(0).mean()) for rows in (own, rest)]
+        if mask.any() and spread[0] > spread[1]:
+            return True
+    return False
 
 
 def _ways(group: Sequence[Marker], material: Material) -> list[tuple[str, Region | None]]:
