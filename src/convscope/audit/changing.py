@@ -12,8 +12,9 @@ import numpy as np
 from convscope.audit.looks import WHOLE
 from convscope.audit.regions import Region
 
-# Covered with this much around it, pixels of the square canvas, so that no rest of it shows.
-_AROUND = 2
+# Pasted, and covered, with so much around it, pixels of the canvas: a rest of it that shows would
+# be painted in.
+_AROUND, _COVERED_AROUND = 2, 6
 # Larger areas are not painted in from their edges but filled with the mean colour.
 _INPAINTED = 0.12
 _LAB_SCALE = np.array([2.55, 1, 1], np.float32)
@@ -63,7 +64,7 @@ class Cover:
     def __call__(self, photo: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
         """See :class:`Change`."""
         height, width = photo.shape[:2]
-        mask = grown(self.region).on(width, height)
+        mask = grown(self.region, _COVERED_AROUND).on(width, height)
         if self.region.area <= _INPAINTED:
             radius = max(3, round(0.01 * min(height, width)))
             found: np.ndarray = cv2.inpaint(
@@ -152,8 +153,8 @@ def _fitted(donor: np.ndarray, width: int, height: int, frame: str) -> np.ndarra
     return found
 
 
-def grown(region: Region) -> Region:
-    """A little larger on all sides."""
-    side = 2 * _AROUND + 1
+def grown(region: Region, by: int = _AROUND) -> Region:
+    """Larger on all sides, by so many pixels of the canvas."""
+    side = 2 * by + 1
     mask = cv2.dilate(region.mask.astype(np.uint8), np.ones((side, side), np.uint8))
     return Region(mask > 0, region.frame)
