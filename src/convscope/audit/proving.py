@@ -22,7 +22,7 @@ _SAME = 0.5
 # Two markers are opposites if nearly every photo has one of them and not the other.
 _OPPOSITE = 0.9
 # What fewer photos of the class have is not followed up.
-_FOLLOWED = 0.22
+FOLLOWED = 0.22
 # Photos that a change is tried on, and photos that others' parts are taken from.
 _TRIED, _DONORS = 120, 12
 # How many more photos have to turn than with the control, and how sure that must be.
@@ -77,7 +77,7 @@ def prove(
     tuple of Finding
         The worst first.
     """
-    groups = [group for group in together(markers) if group[0].share >= _FOLLOWED]
+    groups = [group for group in together(markers) if group[0].share >= FOLLOWED]
     groups = [one for one in groups if not _is_a_lack(one, groups, material)]
     work = sum(len(_ways(group, material)) for group in groups) * 3 * _TRIED
     found = []

@@ -14,7 +14,7 @@ from convscope.audit.looks import TEXTS, VIEWS
 from convscope.audit.markers import find_markers, smallest_found
 from convscope.audit.material import Material, gather
 from convscope.audit.page import contact_sheet, render
-from convscope.audit.proving import prove
+from convscope.audit.proving import FOLLOWED, prove
 from convscope.audit.remedy import Remedy, train_without
 from convscope.audit.result import Audit
 from convscope.data.folder import scan
@@ -151,7 +151,7 @@ def examine(
     findings = prove(markers, material, Judge(forward, info, seed), progress)
     labels = material.labels[learn]
     power = {
-        name: smallest_found(labels, number)
+        name: max(FOLLOWED, smallest_found(labels, number))
         for number, name in enumerate(material.classes)
         if (labels == number).any()
     }
