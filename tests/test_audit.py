@@ -86,7 +86,7 @@ def test_holm_by_hand() -> None:
 
 def test_bins() -> None:
     values = np.array([0.0, 1, 2, 3, 4, 5, 6, 7, np.nan])
-    assert binned(values, 4)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert binned(values, (0.25, 0.5, 0.75))[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4]
     assert len(np.unique(binned(np.zeros(5)))) == 1
     texts = np.array(["a"] * 30 + ["b"] * 20 + ["rare"] + ["odd"])
     assert len(np.unique(binned(texts))) == 3  # the two rare ones together

@@ -7,14 +7,15 @@ photos with their labels shuffled. Whoever tests many properties corrects for th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from convscope.progress import Progress
 
-BINS = 8
+# Eight bins of equally many photos.
+QUANTILES = tuple(k / 8 for k in range(1, 8))
 _FOLDS = 5
 _SHUFFLES = 2000
 # A property that is no better than so many shufflings is not looked at any longer.
@@ -94,8 +95,8 @@ def associations(
     return tuple(sorted(whole, key=lambda one: (one.corrected, -one.balanced_accuracy)))
 
 
-def binned(values: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Columns in bins of about equally many photos: int ``(n, columns)``.
+def binned(values: np.ndarray, quantiles: Sequence[float] = QUANTILES) -> np.ndarray:
+    """Columns in bins that end at these quantiles: int ``(n, columns)``.
 
     Texts become categories, rare ones (below 1 % and ten photos) together; NaN has a bin of its
     own.
@@ -112,9 +113,9 @@ def binned(values: np.ndarray, bins: int = BINS) -> np.ndarray:
     for place, column in enumerate(columns.T):
         known = np.isfinite(column)
         if known.any():
-            edges = np.quantile(column[known], np.linspace(0, 1, bins + 1)[1:-1])
+            edges = np.quantile(column[known], quantiles)
             found[:, place] = np.searchsorted(np.unique(edges), column, side="right")
-        found[~known, place] = bins
+        found[~known, place] = len(quantiles) + 1
     return found
 
 

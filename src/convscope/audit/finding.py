@@ -81,11 +81,7 @@ class Finding:
     @property
     def worst(self) -> tuple[str, Rate] | None:
         """The group on which the classifier does worst, of those with ten photos or more."""
-        large = {name: rate for name, rate in self.groups.items() if rate.n >= 10}
-        if not large:
-            return None
-        name = min(large, key=lambda each: large[each].share)
-        return name, large[name]
+        return worst_of(self.groups)
 
     @property
     def weight(self) -> float:
@@ -161,6 +157,15 @@ class Finding:
             "paths": list(self.carriers),
             "text": self.text(),
         }
+
+
+def worst_of(groups: dict[str, Rate]) -> tuple[str, Rate] | None:
+    """The group on which the classifier does worst, of those with ten photos or more."""
+    large = {name: rate for name, rate in groups.items() if rate.n >= 10}
+    if not large:
+        return None
+    name = min(large, key=lambda each: large[each].share)
+    return name, large[name]
 
 
 def name_of(view: str) -> str:

@@ -22,7 +22,11 @@ LEAST = 0.12
 _TIMES = 3
 # Places of a view that are confirmed, for each class.
 _PLACES = 3
-_BINS = 10
+# Bins end here: finer towards the ends, where a marker of few photos lies ...
+_LOWER = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.5)
+_QUANTILES = (*_LOWER, *(1 - q for q in reversed(_LOWER[:-1])))
+# ... and so many photos at least are to lie beyond.
+_BEYOND = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ def find_markers(
         Those that set the class apart most first.
     """
     learn = np.ones(len(labels), bool) if learn is None else learn
-    halves = _halves(labels, units, learn, np.random.default_rng(seed))
+    halves = halves_of(labels, units, learn, np.random.default_rng(seed))
     classes = int(labels.max()) + 1
     candidates: list[tuple[str, int, int, np.ndarray]] = []
     for name, values in views.items():
@@ -116,7 +120,7 @@ def find_markers(
         mine = labels == label
         share = float(carriers[mine & learn].mean())
         elsewhere = float(carriers[~mine & learn].mean())
-        chances = [_chance(carriers[half], mine[half]) for half in halves]
+        chances = [chance_of(carriers[half], mine[half]) for half in halves]
         # Two halves, and as many candidates.
         p_value = min(1.0, 2 * len(candidates) * min(chances))
         if p_value <= level and share >= max(LEAST, _TIMES * elsewhere):
@@ -149,7 +153,7 @@ def crossed(flags: Sequence[np.ndarray], halves: Sequence[np.ndarray]) -> np.nda
     return found
 
 
-def _halves(
+def halves_of(
     labels: np.ndarray, units: np.ndarray | None, learn: np.ndarray, drawn: np.random.Generator
 ) -> list[np.ndarray]:
     """Two halves of the photos that are searched, bool ``(n,)``; each class is halved."""
@@ -164,11 +168,12 @@ def _halves(
 
 def _binned(values: np.ndarray) -> np.ndarray:
     """Int ``(n, places, columns)``."""
+    quantiles = [q for q in _QUANTILES if min(q, 1 - q) * len(values) >= _BEYOND]
     if values.dtype.kind in "UO" or values.ndim < 3:
-        bins = binned(values, _BINS)
+        bins = binned(values, quantiles)
         return bins[:, None]
     n, places, columns = values.shape
-    return binned(values.reshape(n, places * columns), _BINS).reshape(n, places, columns)
+    return binned(values.reshape(n, places * columns), quantiles).reshape(n, places, columns)
 
 
 class _Half:
@@ -239,7 +244,7 @@ def _limit(scores: np.ndarray) -> np.ndarray:
     return np.asarray(np.quantile(scores, 1 - _ELSEWHERE, axis=0, method="higher"))
 
 
-def _chance(flags: np.ndarray, mine: np.ndarray) -> float:
+def chance_of(flags: np.ndarray, mine: np.ndarray) -> float:
     """Of so many flags in a class, if they had nothing to do with it (Fisher's exact test)."""
     return float(
         hypergeom.sf(int((flags & mine).sum()) - 1, len(mine), int(mine.sum()), int(flags.sum()))

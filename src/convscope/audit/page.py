@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from convscope.audit.finding import Finding
+from convscope.audit.finding import Finding, worst_of
 from convscope.audit.judging import open_whole
+from convscope.audit.patterns import Pattern
 from convscope.audit.remedy import Remedy
 from convscope.audit.result import ALARM, Audit
 from convscope.errors import PhotoError
@@ -42,8 +44,23 @@ def _framed(photo: np.ndarray, finding: Finding) -> np.ndarray:
     if finding.region is None or finding.region.everywhere:
         return photo
     height, width = photo.shape[:2]
-    mask = finding.region.on(width, height).astype(np.uint8)
-    lines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return _outlined(photo, finding.region.on(width, height))
+
+
+def pattern_sheet(pattern: Pattern) -> np.ndarray:
+    """Photos as the network sees them, the piece framed: uint8 ``(height, width, 3)``."""
+    tiles = []
+    for name, pixels, mask in pattern.examples:
+        side = 2 * _SIDE
+        large = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_CUBIC)
+        wide = cv2.resize(mask.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST)
+        tiles.append((_outlined(large, wide > 0), Path(name).name))
+    return sheet(tiles, side=_SIDE, columns=4)
+
+
+def _outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    height, width = photo.shape[:2]
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     out = photo.copy()  # decoded ones cannot be written to
     thick = max(1, round(max(height, width) / 120))
     for colour, size in (((0, 0, 0), 2 * thick), (_LINE, thick)):
@@ -51,7 +68,12 @@ def _framed(photo: np.ndarray, finding: Finding) -> np.ndarray:
     return out
 
 
-def render(audit: Audit, sheets: dict[int, np.ndarray], remedy: Remedy | None) -> str:
+def render(
+    audit: Audit,
+    sheets: dict[int, np.ndarray],
+    patterns: Sequence[np.ndarray],
+    remedy: Remedy | None,
+) -> str:
     """Give the page's HTML.
 
     Parameters
@@ -59,13 +81,22 @@ def render(audit: Audit, sheets: dict[int, np.ndarray], remedy: Remedy | None) -
     audit : Audit
     sheets : dict of int to numpy.ndarray
         Contact sheets, by the finding's number.
+    patterns : sequence of numpy.ndarray
+        Contact sheets of the patterns.
     remedy : Remedy or None
     """
     cards = [_card(number, one, sheets.get(number)) for number, one in enumerate(audit.findings)]
+    pieces = [
+        _pattern_card(number, one, picture)
+        for number, (one, picture) in enumerate(zip(audit.patterns, patterns, strict=True))
+    ]
+    cards += [one for one in pieces if one["strength"] == "strong"]
     return template("audit.html").render(
         style=style(),
         strong=[card for card in cards if card["strength"] == "strong"],
         weak=[card for card in cards if card["strength"] == "weak"],
+        patterns=[one for one in pieces if one["strength"] == "weak"],
+        sampled=audit.sampled,
         properties=audit.properties,
         alarm=ALARM,
         power=sorted(audit.power.items(), key=lambda item: -item[1]),
@@ -96,6 +127,31 @@ def _card(number: int, one: Finding, picture: np.ndarray | None) -> dict[str, An
         "carriers": one.carriers,
         "stray": one.stray,
     }
+
+
+def _pattern_card(number: int, one: Pattern, picture: np.ndarray) -> dict[str, Any]:
+    return {
+        "number": number + 1,
+        "title": f"{one.label}: {'a piece' if one.inside is None else _lying(one.inside)}",
+        "strength": one.strength,
+        "text": one.text(),
+        "advice": one.advice(),
+        "given": one.given,
+        "control": one.control,
+        "taken": one.taken,
+        "p_value": one.p_value,
+        "groups": [(name, rate) for name, rate in one.groups.items() if rate.n],
+        "worst": worst_of(one.groups),
+        "also": (),
+        "sheet": _uri(picture),
+        "shown": len(one.examples),
+        "carriers": one.carriers,
+        "stray": one.stray,
+    }
+
+
+def _lying(inside: float) -> str:
+    return "part of the object" if inside >= 0.5 else "beside the object"
 
 
 def _uri(picture: np.ndarray) -> str:

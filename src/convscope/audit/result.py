@@ -7,6 +7,7 @@ from typing import Any
 
 from convscope.audit.association import Association
 from convscope.audit.finding import Finding
+from convscope.audit.patterns import Pattern
 
 # A property that predicts the label raises an alarm up to this, corrected for all properties.
 ALARM = 0.02
@@ -20,12 +21,14 @@ class Audit:
     ----------
     findings : tuple of Finding
         The worst first.
+    patterns : tuple of Pattern
+        What the classifier goes by in pieces of the photos, the worst first.
     properties : tuple of Association
         Each property alone, the most telling first.
     power : dict of str to float
         Class -> the share of its photos from which a marker that no other class has is found.
-    photos, total : int
-        Looked at, and that there are.
+    photos, sampled, total : int
+        Looked at, looked at piece by piece, and that there are.
     left_out : tuple of (str, str)
         Files that cannot be used, and why.
     searched : str
@@ -34,9 +37,11 @@ class Audit:
     """
 
     findings: tuple[Finding, ...]
+    patterns: tuple[Pattern, ...]
     properties: tuple[Association, ...]
     power: dict[str, float]
     photos: int
+    sampled: int
     total: int
     left_out: tuple[tuple[str, str], ...]
     searched: str
@@ -46,6 +51,7 @@ class Audit:
         """As ``convscope audit --json`` prints it."""
         return {
             "findings": [finding.to_dict() for finding in self.findings],
+            "patterns": [pattern.to_dict() for pattern in self.patterns],
             "properties": [
                 {
                     "name": one.name,
@@ -59,6 +65,7 @@ class Audit:
             ],
             "power": {name: round(share, 3) for name, share in self.power.items()},
             "photos": self.photos,
+            "sampled": self.sampled,
             "total": self.total,
             "searched": self.searched,
             "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out],

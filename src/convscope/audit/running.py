@@ -13,7 +13,9 @@ from convscope.audit.judging import Judge
 from convscope.audit.looks import TEXTS, VIEWS
 from convscope.audit.markers import find_markers, smallest_found
 from convscope.audit.material import Material, gather
-from convscope.audit.page import contact_sheet, render
+from convscope.audit.page import contact_sheet, pattern_sheet, render
+from convscope.audit.patterns import find_patterns
+from convscope.audit.pieces import draw_sample, pieces_of
 from convscope.audit.proving import FOLLOWED, prove
 from convscope.audit.remedy import Remedy, train_without
 from convscope.audit.result import Audit
@@ -21,7 +23,7 @@ from convscope.data.folder import scan
 from convscope.errors import InputError
 from convscope.explaining.running import png
 from convscope.files import write_bytes, write_json
-from convscope.predicting import classifier
+from convscope.predicting import classifier, load_classifier
 from convscope.progress import Progress
 from convscope.run import Run
 from convscope.unfinished import whole_folder
@@ -37,6 +39,7 @@ def audit(
     photos: Path | str,
     out: Path | str,
     *,
+    masks: Path | str | None = None,
     mask_out: Path | str | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -47,7 +50,7 @@ def audit(
 
     Parameters
     ----------
-    run, photos, seed, workers, progress
+    run, photos, masks, seed, workers, progress
         See :func:`examine`.
     out : path
         The folder to make; it appears whole or not at all.
@@ -72,7 +75,9 @@ def audit(
     if mask_out is not None and Path(mask_out).exists():
         raise InputError(f"{mask_out} exists already. Choose another --mask-out.")
     with whole_folder(Path(out), result="audit", marks=RESULT, overwrite=overwrite) as folder:
-        found, material = examine(run, photos, seed=seed, workers=workers, progress=progress)
+        found, material = examine(
+            run, photos, masks=masks, seed=seed, workers=workers, progress=progress
+        )  # fmt: skip
         remedy = None
         if mask_out is not None:
             remedy = train_without(
@@ -86,10 +91,13 @@ def audit(
             if picture is not None:
                 sheets[number] = picture
                 write_bytes(folder / f"finding-{number + 1}.png", png(picture))
+        seen = [pattern_sheet(one) for one in found.patterns]
+        for number, picture in enumerate(seen):
+            write_bytes(folder / f"pattern-{number + 1}.png", png(picture))
         write_bytes(folder / "photos.csv", _lists(found))
         content = {**found.to_dict(), "remedy": None if remedy is None else remedy.to_dict()}
         write_json(folder / RESULT, content)
-        page = render(found, sheets, remedy)
+        page = render(found, sheets, seen, remedy)
         write_bytes(folder / "audit.html", page.encode("utf-8", errors="backslashreplace"))
     return found, remedy
 
@@ -103,6 +111,11 @@ def _lists(found: Audit) -> bytes:
         for paths, own in ((one.carriers, True), (one.stray, False)):
             for path in paths:
                 writer.writerow([number, one.label, one.kind, one.strength, path, own])
+    for number, pattern in enumerate(found.patterns, start=1):
+        name = f"pattern {number}"
+        for paths, own in ((pattern.carriers, True), (pattern.stray, False)):
+            for path in paths:
+                writer.writerow([name, pattern.label, "pattern", pattern.strength, path, own])
     return buffer.getvalue().encode("utf-8", errors="backslashreplace")
 
 
@@ -110,6 +123,7 @@ def examine(
     run: Run | Path | str,
     photos: Path | str,
     *,
+    masks: Path | str | None = None,
     seed: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -121,6 +135,9 @@ def examine(
     run : Run or path
     photos : path
         See :func:`~convscope.data.folder.scan`; the photos that the run was fitted on.
+    masks : path, optional
+        A folder that holds, under the name of each photo but ending in ``.png``, where the object
+        is (white): what lies on it is no shortcut.
     seed : int
         Of folds, shufflings and samples.
     workers : int, optional
@@ -130,7 +147,7 @@ def examine(
     Raises
     ------
     InputError
-        The run or the photos cannot be used.
+        The run, the photos or a mask cannot be used.
     """
     progress = progress or Progress()
     run = run if isinstance(run, Run) else Run(Path(run))
@@ -149,6 +166,10 @@ def examine(
         )  # fmt: skip
         advance(1)
     findings = prove(markers, material, Judge(forward, info, seed), progress)
+    folder = None if masks is None else _folder(Path(masks))
+    sample = draw_sample(material, info, folder, [Path(photos)], seed)
+    pieces = pieces_of(sample, forward, load_classifier(run, info), info, progress)
+    patterns = find_patterns(sample, pieces, material, forward, seed, progress)
     labels = material.labels[learn]
     power = {
         name: max(FOLLOWED, smallest_found(labels, number))
@@ -157,10 +178,16 @@ def examine(
     }
     searched = "training photos" if (material.splits == "train").any() else "all photos"
     audit = Audit(
-        findings, properties, power, len(material), material.total, material.left_out, searched,
-        seed,
+        findings, patterns, properties, power, len(material), len(sample.rows), material.total,
+        material.left_out, searched, seed,
     )  # fmt: skip
     return audit, material
+
+
+def _folder(masks: Path) -> Path:
+    if not masks.is_dir():
+        raise InputError(f"{masks} is no folder of masks.")
+    return masks
 
 
 def _properties(

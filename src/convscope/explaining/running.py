@@ -21,6 +21,7 @@ from convscope.explain.localisation import locate
 from convscope.explain.result import Explanation
 from convscope.explain.sanity import Randomisation, randomisation
 from convscope.explaining.asked import METHODS, UNITS, Calibrated, ExplainOptions
+from convscope.explaining.masks import mask_of
 from convscope.explaining.page import render
 from convscope.explaining.result import Explained, Found, Photo
 from convscope.files import write_bytes, write_json
@@ -38,7 +39,6 @@ _FOLLOWED = 3
 _LEAST, _DRAWN = 320, 900
 # Photos that the network is made random for.
 _SANE = 4
-_WHITE = 127
 
 
 def explain(
@@ -101,7 +101,9 @@ def explain(
                 failed.append((str(path), fault.reason))
                 progress.say(f"left out: {path}: {fault.reason}")
                 continue
-            mask = None if masks is None else _mask(Path(masks), path, photos, info)
+            mask = None
+            if masks is not None:
+                mask = mask_of(Path(masks), path, photos, info.input.resize, info.input.size)
             done.append(_explained(net, photo, x, mask, info, asked, each, progress))
             if len(inputs) < _SANE:
                 inputs.append(x)
@@ -135,27 +137,6 @@ def _read(path: Path, info: RunInfo) -> tuple[Photo, Tensor]:
     box = left * share[0], top * share[1], right * share[0], bottom * share[1]
     nothing = np.zeros(len(info.classes))
     return Photo(str(path), np.asarray(image.convert("RGB")), box, nothing, 0), x.contiguous()
-
-
-def _mask(
-    folder: Path, path: Path, given: Path | str | Sequence[Path | str], info: RunInfo
-) -> np.ndarray | None:
-    """Where the object is, cut as the network's input is: bool ``(size, size)``; None without."""
-    roots = [given] if isinstance(given, (str, Path)) else given
-    names = [path.relative_to(root) for root in map(Path, roots) if path.is_relative_to(root)]
-    tries = [name for name in names if name.parts] + [
-        Path(*path.parts[-depth:]) for depth in range(1, min(4, len(path.parts)) + 1)
-    ]
-    for name in tries:
-        file = folder / name.with_suffix(".png")
-        if file.is_file():
-            spec = DecodeSpec(info.input.resize, info.input.size, fast=False)
-            facts, pixels = decode_chunk([str(file)], spec)
-            if not facts[0].usable:
-                raise InputError(f"{file}: {facts[0].error}. Leave out --masks or mend it.")
-            mask: np.ndarray = pixels[0, :, :, 0] > _WHITE
-            return mask if mask.any() else None
-    return None
 
 
 def _explained(

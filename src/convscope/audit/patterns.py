@@ -1,0 +1,380 @@
+"""What a classifier goes by in many photos of one class, wherever it lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from sklearn.cluster import KMeans
+
+from convscope.audit.finding import Strength, paths_of
+from convscope.audit.judging import Rate, differs
+from convscope.audit.markers import chance_of, halves_of
+from convscope.audit.material import Material
+from convscope.audit.pieces import Pieces, Sample, covered
+from convscope.progress import Progress
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+# Pieces for each cluster, and clusters at most.
+_PER_CLUSTER, _CLUSTERS = 12, 60
+# Of a cluster's pieces, so many lie within the radius that others have to be in to belong to it.
+_WITHIN = 0.95
+# A pattern is in so many photos of its class, and so many times as often as in the others.
+_LEAST, _TIMES, _LEVEL = 0.2, 3, 0.01
+# Photos that a pattern is tried on, and pieces that are pasted.
+_TRIED, _DONORS = 60, 12
+# Pieces are pasted and covered with so much around them, as a share of the side.
+_AROUND = 0.02
+# See :mod:`~convscope.audit.proving`.
+_GAIN, _SURE, _LOST, _SAME = 0.10, 0.01, 0.3, 0.5
+# A piece lies at a fixed place if its middle varies by less, as a share of the side.
+FIXED = 0.1
+# Less of it than this on the object, and in that share of the class: a shortcut.
+_OUTSIDE, _STRONG = 0.25, 0.4
+_SHOWN = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Pieces that look alike, that matter to one class, and that turn photos.
+
+    Attributes
+    ----------
+    label : str
+        The class.
+    share, elsewhere : float
+        Of the photos of the class that were looked at, and of the others', those in which such a
+        piece is among those that matter most; as confirmed.
+    p_value : float
+        Fisher's exact test on the photos that it was not found in; corrected for all clusters.
+    place, spread : tuple of float
+        The middle of the pieces, across and down, 0 to 1, and how much it varies (standard
+        deviation).
+    inside : float or None
+        The share of the pieces that lies on the object; None where nobody knows.
+    carriers, stray : tuple of str
+        Photos of the class and of others that have it.
+    given, control, taken : Rate
+        Photos of others that turn when a piece is pasted into them, and when the same place of
+        another photo is; carriers that are lost when the pieces are covered.
+    groups : dict of str to Rate
+        How accurate the classifier is on photos with and without it.
+    examples : tuple of (str, numpy.ndarray, numpy.ndarray)
+        Name, pixels and mask of some carriers, as the network sees them.
+    """
+
+    label: str
+    share: float
+    elsewhere: float
+    p_value: float
+    place: tuple[float, float]
+    spread: tuple[float, float]
+    inside: float | None
+    carriers: tuple[str, ...]
+    stray: tuple[str, ...]
+    given: Rate
+    control: Rate
+    taken: Rate
+    groups: dict[str, Rate] = field(default_factory=dict)
+    examples: tuple[tuple[str, np.ndarray, np.ndarray], ...] = ()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is always at the same place."""
+        return max(self.spread) < FIXED
+
+    @property
+    def strength(self) -> Strength:
+        """``strong`` where it is known that it is not the object."""
+        outside = self.inside is not None and self.inside < _OUTSIDE
+        return "strong" if outside and self.share >= _STRONG else "weak"
+
+    @property
+    def weight(self) -> float:
+        """For the order: the worst first."""
+        outside = 0.5 if self.inside is None else 1 - self.inside
+        return (self.strength == "strong") * 10 + outside + self.share + self.given.share
+
+    def text(self) -> str:
+        """In plain words."""
+        where = "at the same place of each" if self.fixed else "at changing places"
+        said = (
+            f"In {self.share:.0%} of the photos of {self.label} that were looked at "
+            f"({self.elsewhere:.1%} of the others) the classifier goes by a piece like these, "
+            f"{where}."
+        )
+        if self.inside is not None:
+            said += f" {self.inside:.0%} of it lies on the object."
+        if self.given.n:
+            said += (
+                f" Pasted into {self.given.n} photos of other classes, {self.given.share:.0%} are "
+                f"called {self.label} ({self.control.share:.0%} with that place of another photo)."
+            )
+        if self.taken.n:
+            said += (
+                f" Covered, {self.taken.share:.0%} of {self.taken.n} that were named right are "
+                "not any more."
+            )
+        return said
+
+    def advice(self) -> str:
+        """What to do about it, in plain words."""
+        if self.inside is None or self.inside >= _OUTSIDE:
+            return (
+                f"Look whether it is part of {self.label}. If it is not: crop or cover it, or "
+                f"collect photos of {self.label} without it and of others with it."
+            )
+        return (
+            f"It is not the thing itself. Crop or cover it, or collect photos of {self.label} "
+            "without it and of others with it."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``convscope audit --json`` prints it."""
+        return {
+            "class": self.label,
+            "strength": self.strength,
+            "photos": len(self.carriers),
+            "share": round(self.share, 4),
+            "elsewhere": round(self.elsewhere, 4),
+            "p_value": self.p_value,
+            "place": [round(at, 4) for at in self.place],
+            "spread": [round(by, 4) for by in self.spread],
+            "fixed": self.fixed,
+            "on_object": None if self.inside is None else round(self.inside, 4),
+            "flip_rate": round(self.given.share, 4),
+            "flip_rate_95": list(self.given.interval),
+            "flip_rate_control": round(self.control.share, 4),
+            "lost_when_covered": round(self.taken.share, 4),
+            "accuracy": {
+                name: {"accuracy": round(rate.share, 4), "n": rate.n, "interval": rate.interval}
+                for name, rate in self.groups.items()
+            },
+            "paths": list(self.carriers),
+            "text": self.text(),
+        }
+
+
+def find_patterns(
+    sample: Sample,
+    pieces: Pieces,
+    material: Material,
+    forward: Forward,
+    seed: int,
+    progress: Progress,
+) -> tuple[Pattern, ...]:
+    """Cluster the pieces of one half of the photos, confirm on the other, and try them out.
+
+    Parameters
+    ----------
+    sample : Sample
+    pieces : Pieces
+        Of it.
+    material : Material
+    forward : callable
+        uint8 ``(n, size, size, 3)`` -> logits ``(n, classes)``.
+    seed : int
+    progress : Progress
+
+    Returns
+    -------
+    tuple of Pattern
+        Those that the classifier goes by, the worst first.
+    """
+    groups = clusters(
+        pieces, material.labels[sample.rows], material.units[sample.rows], seed
+    )  # fmt: skip
+    found = []
+    with progress.task("trying pieces", len(groups), "patterns") as advance:
+        for number, group in enumerate(groups):
+            drawn = np.random.default_rng([seed, number])
+            pattern = _tried(group, sample, pieces, material, forward, drawn)
+            if pattern is not None:
+                found.append(pattern)
+            advance(1)
+    return tuple(sorted(found, key=lambda one: -one.weight))
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Pieces that look alike, most of them in photos of one class.
+
+    Attributes
+    ----------
+    label : int
+    members : numpy.ndarray
+        int: of the pieces.
+    share, elsewhere, p_value : float
+        As confirmed.
+    """
+
+    label: int
+    members: np.ndarray
+    share: float
+    elsewhere: float
+    p_value: float
+
+
+def clusters(
+    pieces: Pieces, labels: np.ndarray, units: np.ndarray, seed: int
+) -> tuple[Cluster, ...]:
+    """Clusters that mark one class.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    labels, units : numpy.ndarray
+        int ``(n,)``: of the photos of the sample.
+    seed : int
+
+    Returns
+    -------
+    tuple of Cluster
+        The most telling first; of those in mostly the same photos of a class, the best.
+    """
+    every = np.ones(len(labels), bool)
+    first, second = halves_of(labels, units, every, np.random.default_rng(seed))
+    own = np.flatnonzero(first[pieces.photo])
+    count = min(len(own) // _PER_CLUSTER, _CLUSTERS)
+    if count < 2:
+        return ()
+    fitted = KMeans(count, n_init=4, random_state=seed).fit(pieces.features[own])
+    distances = fitted.transform(pieces.features)
+    nearest = distances.argmin(1)
+    distance = distances.min(1)
+    found = []
+    for number in range(count):
+        seed_pieces = own[nearest[own] == number]
+        radius = np.quantile(distance[seed_pieces], _WITHIN)
+        members = np.flatnonzero((nearest == number) & (distance <= radius))
+        has = np.zeros(len(labels), bool)
+        has[pieces.photo[members]] = True
+        label = int(np.bincount(labels[has & first], minlength=1).argmax())
+        mine = labels == label
+        share = float(has[mine & second].mean()) if (mine & second).any() else 0.0
+        elsewhere = float(has[~mine & second].mean()) if (~mine & second).any() else 0.0
+        p_value = min(1.0, count * chance_of(has[second], mine[second]))
+        if share >= max(_LEAST, _TIMES * elsewhere) and p_value <= _LEVEL:
+            found.append(Cluster(label, members, share, elsewhere, p_value))
+    found.sort(key=lambda one: one.p_value)
+    return tuple(_apart(found, pieces))
+
+
+def _apart(found: Sequence[Cluster], pieces: Pieces) -> list[Cluster]:
+    kept: list[tuple[Cluster, set[int]]] = []
+    for one in found:
+        photos = set(pieces.photo[one.members].tolist())
+        if not any(
+            one.label == other.label and len(photos & rest) >= _SAME * min(len(photos), len(rest))
+            for other, rest in kept
+        ):
+            kept.append((one, photos))
+    return [one for one, _ in kept]
+
+
+def _tried(
+    cluster: Cluster,
+    sample: Sample,
+    pieces: Pieces,
+    material: Material,
+    forward: Forward,
+    drawn: np.random.Generator,
+) -> Pattern | None:
+    """None where the classifier does not go by it."""
+    labels = material.labels[sample.rows]
+    right = sample.predicted == labels
+    mine = labels == cluster.label
+    has = np.zeros(len(labels), bool)
+    has[pieces.photo[cluster.members]] = True
+    masks = {number: _grown(pieces.masks[number]) for number in cluster.members.tolist()}
+    members = cluster.members[mine[pieces.photo[cluster.members]]]
+    donors = drawn.permutation(members)[:_DONORS]
+    targets = drawn.permutation(np.flatnonzero(~mine & right & ~has))[:_TRIED]
+    strangers = np.flatnonzero(~mine & ~has)
+    given: list[np.ndarray] = []
+    control: list[np.ndarray] = []
+    for target in targets.tolist():
+        donor = int(drawn.choice(donors))
+        mask = masks[donor][..., None]
+        sources = ((int(pieces.photo[donor]), given), (int(drawn.choice(strangers)), control))
+        for source, pasted in sources:
+            pasted.append(np.where(mask, sample.pixels[source], sample.pixels[target]))
+    carriers = drawn.permutation(np.flatnonzero(mine & right & has))[:_TRIED]
+    taken = []
+    for carrier in carriers.tolist():
+        some = [masks[k] for k in cluster.members.tolist() if pieces.photo[k] == carrier]
+        taken.append(covered(sample.pixels[carrier], np.any(some, axis=0)))
+    turned, by_chance = (_named(forward, each) == cluster.label for each in (given, control))
+    lost = Rate(int((_named(forward, taken) != cluster.label).sum()), len(taken))
+    gain = turned.mean() - by_chance.mean() if len(turned) else 0.0
+    turns = gain >= _GAIN and differs(turned, by_chance) <= _SURE
+    if not turns and lost.interval[0] < _LOST:
+        return None
+    held = np.isin(material.splits[sample.rows], ("valid", "test"))
+    places = pieces.places[members]
+    name = material.classes[cluster.label]
+    rows = sample.rows
+    return Pattern(
+        label=name,
+        share=cluster.share,
+        elsewhere=cluster.elsewhere,
+        p_value=cluster.p_value,
+        place=(float(places[:, 0].mean()), float(places[:, 1].mean())),
+        spread=(float(places[:, 0].std()), float(places[:, 1].std())),
+        inside=_inside(members, sample, pieces),
+        carriers=paths_of(rows[mine & has], material.names),
+        stray=paths_of(rows[~mine & has], material.names),
+        given=Rate(int(turned.sum()), len(turned)),
+        control=Rate(int(by_chance.sum()), len(by_chance)),
+        taken=lost,
+        groups={
+            words: Rate(int((right & some).sum()), int(some.sum()))
+            for words, some in (
+                (f"{name} with it", mine & has & held),
+                (f"{name} without it", mine & ~has & held),
+                ("others with it", ~mine & has & held),
+                ("others without it", ~mine & ~has & held),
+            )
+        },
+        examples=_examples(members, sample, pieces, material),
+    )
+
+
+def _named(forward: Forward, photos: Sequence[np.ndarray]) -> np.ndarray:
+    found = [
+        forward(np.stack(photos[first : first + 16])).argmax(1)
+        for first in range(0, len(photos), 16)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    side = 2 * max(1, round(_AROUND * mask.shape[0])) + 1
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8))) > 0
+
+
+def _inside(members: np.ndarray, sample: Sample, pieces: Pieces) -> float | None:
+    """The mean share of the pieces that lies on the object."""
+    shares = []
+    for number in members.tolist():
+        there = sample.objects[int(pieces.photo[number])]
+        if there is not None:
+            shares.append(float(there[pieces.masks[number]].mean()))
+    return float(np.mean(shares)) if shares else None
+
+
+def _examples(
+    members: np.ndarray, sample: Sample, pieces: Pieces, material: Material
+) -> tuple[tuple[str, np.ndarray, np.ndarray], ...]:
+    """Those that matter most, one of each photo."""
+    chosen: dict[int, int] = {}
+    for number in members[np.argsort(-pieces.drop[members], kind="stable")].tolist():
+        chosen.setdefault(int(pieces.photo[number]), number)
+    return tuple(
+        (material.names[int(sample.rows[photo])], sample.pixels[photo], pieces.masks[number])
+        for photo, number in list(chosen.items())[:_SHOWN]
+    )
