@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from sklearn.cluster import KMeans
+from scipy.cluster.hierarchy import linkage
 
 from convscope.audit.finding import Strength, paths_of
 from convscope.audit.judging import Rate, differs
@@ -19,10 +19,10 @@ from convscope.progress import Progress
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
-# Pieces for each cluster, and clusters at most.
-_PER_CLUSTER, _CLUSTERS = 12, 60
+# Pieces of a cluster, at least, and at most as a share of all; clusters of a class to confirm.
+_SMALLEST, _LARGEST, _CONFIRMED = 4, 0.35, 5
 # Of a cluster's pieces, so many lie within the radius that others have to be in to belong to it.
-_WITHIN = 0.95
+_WITHIN = 0.9
 # A pattern is in so many photos of its class, and so many times as often as in the others.
 _LEAST, _TIMES, _LEVEL = 0.2, 3, 0.01
 # Photos that a pattern is tried on, and pieces that are pasted.
@@ -34,7 +34,7 @@ _GAIN, _SURE, _LOST, _SAME = 0.10, 0.01, 0.3, 0.5
 # A piece lies at a fixed place if its middle varies by less, as a share of the side.
 FIXED = 0.1
 # Less of it than this on the object, and in that share of the class: a shortcut.
-_OUTSIDE, _STRONG = 0.25, 0.4
+_OUTSIDE, _STRONG = 0.25, 0.3
 _SHOWN = 12
 
 
@@ -50,7 +50,8 @@ class Pattern:
         Of the photos of the class that were looked at, and of the others', those in which such a
         piece is among those that matter most; as confirmed.
     p_value : float
-        Fisher's exact test on the photos that it was not found in; corrected for all clusters.
+        Fisher's exact test on the photos that it was not found in; corrected for all clusters that
+        were to be confirmed.
     place, spread : tuple of float
         The middle of the pieces, across and down, 0 to 1, and how much it varies (standard
         deviation).
@@ -239,29 +240,61 @@ def clusters(
     every = np.ones(len(labels), bool)
     first, second = halves_of(labels, units, every, np.random.default_rng(seed))
     own = np.flatnonzero(first[pieces.photo])
-    count = min(len(own) // _PER_CLUSTER, _CLUSTERS)
-    if count < 2:
+    if len(own) < 2 * _SMALLEST:
         return ()
-    fitted = KMeans(count, n_init=4, random_state=seed).fit(pieces.features[own])
-    distances = fitted.transform(pieces.features)
-    nearest = distances.argmin(1)
-    distance = distances.min(1)
+    best: dict[int, list[tuple[float, np.ndarray]]] = {}
+    for group in _groups(pieces.features[own]):
+        members = _like(own[group], pieces)
+        has = _having(members, pieces, len(labels))
+        label = int(np.bincount(labels[has & first]).argmax())
+        share, elsewhere = _shares(has, labels == label, first)
+        if share >= max(_LEAST, _TIMES * elsewhere):
+            best.setdefault(label, []).append((share - elsewhere, members))
+    candidates = [
+        (label, members)
+        for label, some in best.items()
+        for _, members in sorted(some, key=lambda one: -one[0])[:_CONFIRMED]
+    ]
     found = []
-    for number in range(count):
-        seed_pieces = own[nearest[own] == number]
-        radius = np.quantile(distance[seed_pieces], _WITHIN)
-        members = np.flatnonzero((nearest == number) & (distance <= radius))
-        has = np.zeros(len(labels), bool)
-        has[pieces.photo[members]] = True
-        label = int(np.bincount(labels[has & first], minlength=1).argmax())
-        mine = labels == label
-        share = float(has[mine & second].mean()) if (mine & second).any() else 0.0
-        elsewhere = float(has[~mine & second].mean()) if (~mine & second).any() else 0.0
-        p_value = min(1.0, count * chance_of(has[second], mine[second]))
+    for label, members in candidates:
+        has, mine = _having(members, pieces, len(labels)), labels == label
+        share, elsewhere = _shares(has, mine, second)
+        p_value = min(1.0, len(candidates) * chance_of(has[second], mine[second]))
         if share >= max(_LEAST, _TIMES * elsewhere) and p_value <= _LEVEL:
             found.append(Cluster(label, members, share, elsewhere, p_value))
-    found.sort(key=lambda one: one.p_value)
+    found.sort(key=lambda one: one.elsewhere - one.share)
     return tuple(_apart(found, pieces))
+
+
+def _groups(features: np.ndarray) -> list[np.ndarray]:
+    """Pieces that are joined step by step (Ward 1963): the groups of every step, int arrays."""
+    joined = linkage(features, "ward")
+    count = len(features)
+    groups: list[np.ndarray] = [np.array([number]) for number in range(count)]
+    for one, other, _, _ in joined:
+        groups.append(np.concatenate([groups[int(one)], groups[int(other)]]))
+    return [group for group in groups if _SMALLEST <= len(group) <= _LARGEST * count]
+
+
+def _like(some: np.ndarray, pieces: Pieces) -> np.ndarray:
+    """All pieces as near to the middle of some as nearly all of these are."""
+    middle = pieces.features[some].mean(0)
+    distance = np.linalg.norm(pieces.features - middle, axis=1)
+    return np.flatnonzero(distance <= np.quantile(distance[some], _WITHIN))
+
+
+def _having(members: np.ndarray, pieces: Pieces, count: int) -> np.ndarray:
+    has = np.zeros(count, bool)
+    has[pieces.photo[members]] = True
+    return has
+
+
+def _shares(has: np.ndarray, mine: np.ndarray, half: np.ndarray) -> tuple[float, float]:
+    own, rest = mine & half, ~mine & half
+    return (
+        float(has[own].mean()) if own.any() else 0.0,
+        float(has[rest].mean()) if rest.any() else 0.0,
+    )
 
 
 def _apart(found: Sequence[Cluster], pieces: Pieces) -> list[Cluster]:
@@ -288,8 +321,7 @@ def _tried(
     labels = material.labels[sample.rows]
     right = sample.predicted == labels
     mine = labels == cluster.label
-    has = np.zeros(len(labels), bool)
-    has[pieces.photo[cluster.members]] = True
+    has = _having(cluster.members, pieces, len(labels))
     masks = {number: _grown(pieces.masks[number]) for number in cluster.members.tolist()}
     members = cluster.members[mine[pieces.photo[cluster.members]]]
     donors = drawn.permutation(members)[:_DONORS]

@@ -70,7 +70,8 @@ class Pieces:
     drop : numpy.ndarray
         float ``(m,)``: by how much the log-odds of the class fall when it is covered; above 0.
     features : numpy.ndarray
-        float32 ``(m, d)``: what the network's last map says of a crop around it, of length 1.
+        float32 ``(m, d)``: what the network's last map says of a crop around it, of length 1, and
+        the mean colour of the piece (Lab, 0 to 1).
     """
 
     photo: np.ndarray
@@ -167,12 +168,16 @@ def pieces_of(
             advance(1)
     side = info.input.size
     crops = [_crop(sample.pixels[at], mask) for at, mask in zip(photo, masks, strict=True)]
-    return Pieces(
-        np.array(photo, np.int64),
-        np.stack(masks) if masks else np.zeros((0, side, side), bool),
-        np.array(drops),
-        described(net, np.stack(crops), info.input) if crops else np.zeros((0, 1), np.float32),
+    if not crops:
+        nothing = np.zeros((0, 1), np.float32)
+        return Pieces(
+            np.zeros(0, np.int64), np.zeros((0, side, side), bool), nothing[:, 0], nothing
+        )
+    colours = np.stack(
+        [_colour(sample.pixels[at][mask]) for at, mask in zip(photo, masks, strict=True)]
     )
+    features = np.concatenate([described(net, np.stack(crops), info.input), colours], axis=1)
+    return Pieces(np.array(photo, np.int64), np.stack(masks), np.array(drops), features)
 
 
 def cut(pixels: np.ndarray) -> np.ndarray:
@@ -217,6 +222,11 @@ def _scored(
     drops = odds[0] - odds[1:]
     best = np.argsort(-drops, kind="stable")[:_KEPT]
     return [(pieces[k], float(drops[k])) for k in best if drops[k] > 0]
+
+
+def _colour(pixels: np.ndarray) -> np.ndarray:
+    lab = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB)[0].astype(np.float32)
+    return np.asarray(lab.mean(0) / 255)
 
 
 def _crop(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
