@@ -100,6 +100,7 @@ def test_a_planted_tag_is_found_and_proved(planted: Path, tagged_run: Run, tmp_p
     assert tag.control.share < 0.2
     assert {Path(path).parts[1] for path in tag.carriers} == {"left"}
     pictures = [f"finding-{number + 1}.png" for number in range(len(found.findings))]
+    pictures += [f"pattern-{number + 1}.png" for number in range(len(found.patterns))]
     files = sorted(["audit.html", RESULT, "photos.csv", *pictures])
     assert names(tmp_path / "seen") == files
     read = json.loads((tmp_path / "seen" / RESULT).read_text(encoding="utf-8"))

@@ -82,7 +82,7 @@ ORDER = (
     "explaining.running",
     "audit", "audit.association", "audit.looks", "audit.overlay", "audit.markers",
     "audit.regions", "audit.changing", "audit.judging", "audit.finding", "audit.material",
-    "audit.proving", "audit.pieces", "audit.patterns", "audit.remedy", "audit.result",
+    "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns", "audit.remedy", "audit.result",
     "audit.page", "audit.running",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing",

@@ -8,29 +8,22 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import linkage
 
+from convscope.audit.clustering import Cluster, clusters, having
 from convscope.audit.finding import Strength, paths_of
 from convscope.audit.judging import Rate, differs
-from convscope.audit.markers import chance_of, halves_of
 from convscope.audit.material import Material
 from convscope.audit.pieces import Pieces, Sample, covered
 from convscope.progress import Progress
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
-# Pieces of a cluster, at least, and at most as a share of all; clusters of a class to confirm.
-_SMALLEST, _LARGEST, _CONFIRMED = 4, 0.35, 5
-# Of a cluster's pieces, so many lie within the radius that others have to be in to belong to it.
-_WITHIN = 0.9
-# A pattern is in so many photos of its class, and so many times as often as in the others.
-_LEAST, _TIMES, _LEVEL = 0.2, 3, 0.01
 # Photos that a pattern is tried on, and pieces that are pasted.
 _TRIED, _DONORS = 60, 12
 # Pieces are pasted and covered with so much around them, as a share of the side.
 _AROUND = 0.02
 # See :mod:`~convscope.audit.proving`.
-_GAIN, _SURE, _LOST, _SAME = 0.10, 0.01, 0.3, 0.5
+_GAIN, _SURE, _LOST = 0.10, 0.01, 0.3
 # A piece lies at a fixed place if its middle varies by less, as a share of the side.
 FIXED = 0.1
 # Less of it than this on the object, and in that share of the class: a shortcut.
@@ -200,115 +193,6 @@ def find_patterns(
     return tuple(sorted(found, key=lambda one: -one.weight))
 
 
-@dataclass(frozen=True, eq=False)
-class Cluster:
-    """Pieces that look alike, most of them in photos of one class.
-
-    Attributes
-    ----------
-    label : int
-    members : numpy.ndarray
-        int: of the pieces.
-    share, elsewhere, p_value : float
-        As confirmed.
-    """
-
-    label: int
-    members: np.ndarray
-    share: float
-    elsewhere: float
-    p_value: float
-
-
-def clusters(
-    pieces: Pieces, labels: np.ndarray, units: np.ndarray, seed: int
-) -> tuple[Cluster, ...]:
-    """Clusters that mark one class.
-
-    Parameters
-    ----------
-    pieces : Pieces
-    labels, units : numpy.ndarray
-        int ``(n,)``: of the photos of the sample.
-    seed : int
-
-    Returns
-    -------
-    tuple of Cluster
-        The most telling first; of those in mostly the same photos of a class, the best.
-    """
-    every = np.ones(len(labels), bool)
-    first, second = halves_of(labels, units, every, np.random.default_rng(seed))
-    own = np.flatnonzero(first[pieces.photo])
-    if len(own) < 2 * _SMALLEST:
-        return ()
-    best: dict[int, list[tuple[float, np.ndarray]]] = {}
-    for group in _groups(pieces.features[own]):
-        members = _like(own[group], pieces)
-        has = _having(members, pieces, len(labels))
-        label = int(np.bincount(labels[has & first]).argmax())
-        share, elsewhere = _shares(has, labels == label, first)
-        if share >= max(_LEAST, _TIMES * elsewhere):
-            best.setdefault(label, []).append((share - elsewhere, members))
-    candidates = [
-        (label, members)
-        for label, some in best.items()
-        for _, members in sorted(some, key=lambda one: -one[0])[:_CONFIRMED]
-    ]
-    found = []
-    for label, members in candidates:
-        has, mine = _having(members, pieces, len(labels)), labels == label
-        share, elsewhere = _shares(has, mine, second)
-        p_value = min(1.0, len(candidates) * chance_of(has[second], mine[second]))
-        if share >= max(_LEAST, _TIMES * elsewhere) and p_value <= _LEVEL:
-            found.append(Cluster(label, members, share, elsewhere, p_value))
-    found.sort(key=lambda one: one.elsewhere - one.share)
-    return tuple(_apart(found, pieces))
-
-
-def _groups(features: np.ndarray) -> list[np.ndarray]:
-    """Pieces that are joined step by step (Ward 1963): the groups of every step, int arrays."""
-    joined = linkage(features, "ward")
-    count = len(features)
-    groups: list[np.ndarray] = [np.array([number]) for number in range(count)]
-    for one, other, _, _ in joined:
-        groups.append(np.concatenate([groups[int(one)], groups[int(other)]]))
-    return [group for group in groups if _SMALLEST <= len(group) <= _LARGEST * count]
-
-
-def _like(some: np.ndarray, pieces: Pieces) -> np.ndarray:
-    """All pieces as near to the middle of some as nearly all of these are."""
-    middle = pieces.features[some].mean(0)
-    distance = np.linalg.norm(pieces.features - middle, axis=1)
-    return np.flatnonzero(distance <= np.quantile(distance[some], _WITHIN))
-
-
-def _having(members: np.ndarray, pieces: Pieces, count: int) -> np.ndarray:
-    has = np.zeros(count, bool)
-    has[pieces.photo[members]] = True
-    return has
-
-
-def _shares(has: np.ndarray, mine: np.ndarray, half: np.ndarray) -> tuple[float, float]:
-    own, rest = mine & half, ~mine & half
-    return (
-        float(has[own].mean()) if own.any() else 0.0,
-        float(has[rest].mean()) if rest.any() else 0.0,
-    )
-
-
-def _apart(found: Sequence[Cluster], pieces: Pieces) -> list[Cluster]:
-    kept: list[tuple[Cluster, set[int]]] = []
-    for one in found:
-        photos = set(pieces.photo[one.members].tolist())
-        if not any(
-            one.label == other.label and len(photos & rest) >= _SAME * min(len(photos), len(rest))
-            for other, rest in kept
-        ):
-            kept.append((one, photos))
-    return [one for one, _ in kept]
-
-
 def _tried(
     cluster: Cluster,
     sample: Sample,
@@ -321,7 +205,7 @@ def _tried(
     labels = material.labels[sample.rows]
     right = sample.predicted == labels
     mine = labels == cluster.label
-    has = _having(cluster.members, pieces, len(labels))
+    has = having(cluster.members, pieces, len(labels))
     masks = {number: _grown(pieces.masks[number]) for number in cluster.members.tolist()}
     members = cluster.members[mine[pieces.photo[cluster.members]]]
     donors = drawn.permutation(members)[:_DONORS]
