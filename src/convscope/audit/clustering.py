@@ -1,4 +1,4 @@
-"""Pieces that look alike in many photos of one class: joined in one half, confirmed in the other."""
+"""Pieces that look alike in many photos of one class: found in one half, confirmed in another."""
 
 from __future__ import annotations
 
