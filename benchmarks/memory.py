@@ -1,4 +1,4 @@
-"""Peak memory of a whole fit on a folder of 50,000 photos, all its processes together.
+"""Peak memory of a whole fit on 50,000 photos, and of neurons on 100,000, with all processes.
 
 The photos are copies (links) of the ones at hand. Memory is the proportional set size of the
 command and of everything it starts, read five times a second from ``/proc``; Linux only. There is
@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 from common import material, parser, row, say
+from convscope import FitOptions, fit
 from convscope.data.folder import scan
 
-GOAL_GIB = 3.0
-PHOTOS, QUICK_PHOTOS = 50_000, 2_000
+GOAL_GIB, NEURONS_GIB = 3.0, 2.0
+NEURONS_LAYER = "features.17"
+PHOTOS, NEURONS_PHOTOS, QUICK_PHOTOS = 50_000, 100_000, 2_000
 
 
 def make_copies(photos: Path, folder: Path, count: int) -> None:
@@ -89,6 +91,24 @@ def main() -> None:
                 f"peak memory of fit --strategy {strategy}, {count:,} photos", "the limit of 3 GiB",
                 GOAL_GIB / gib, 1.0, gib, GOAL_GIB, "GiB", seconds=round(seconds),
             )  # fmt: skip
+        neurons_row(photos, weights, Path(folder), options.quick)
+
+
+def neurons_row(photos: Path, weights: Path, folder: Path, quick: bool) -> None:
+    """The patches that excite a layer of MobileNetV2 most, among very many photos."""
+    count = QUICK_PHOTOS if quick else NEURONS_PHOTOS
+    copies, run = folder / "many", folder / "run"
+    make_copies(photos, copies, count)
+    fit(photos, run, FitOptions(strategy="features", head="logistic", weights=str(weights)))
+    gib, seconds = peak([
+        sys.executable, "-m", "convscope", "neurons", str(run), str(copies),
+        "--layer", NEURONS_LAYER, "--out", str(folder / "neurons"),
+    ])  # fmt: skip
+    say(f"neurons: {gib:.2f} GiB, {seconds:.0f} s")
+    row(
+        f"peak memory of neurons, {count:,} photos", "the limit of 2 GiB",
+        NEURONS_GIB / gib, 1.0, gib, NEURONS_GIB, "GiB", seconds=round(seconds),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ ORDER = (
     "audit.regions", "audit.changing", "audit.judging", "audit.finding", "audit.material",
     "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns",
     "audit.remedy", "audit.result", "audit.page", "audit.running",
+    "forecast", "forecast.streaming",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing",
     "cli.networks", "cli.features",
@@ -97,7 +98,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
-    "neurons", "audit",
+    "neurons", "audit", "forecast",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune")
 

@@ -1,0 +1,1 @@
+"""Forecast time series with causal, dilated convolutions whose look-back is known."""
