@@ -185,7 +185,8 @@ class Stream:
         given = np.asarray(history, np.float32)
         if given.ndim != 3 or given.shape[1] != self.channels or len(given) < 1:
             raise InputError(
-                f"A history of shape {given.shape}: this network takes (n, {self.channels}, length)."
+                f"A history of shape {given.shape}: this network takes "
+                f"(n, {self.channels}, length)."
             )
         state = self._fresh(len(given))
         length = given.shape[2]
@@ -305,8 +306,8 @@ class Stream:
             return [module for module in self.net.layers if isinstance(module, CausalConv1d)]
         found: list[nn.Module] = []
         for block in self.net.blocks:
-            assert isinstance(block, TemporalBlock)
-            found += [block.conv1, block.conv2]
-            if isinstance(block.shortcut, nn.Conv1d):
-                found.append(block.shortcut)
+            if isinstance(block, TemporalBlock):
+                found += [block.conv1, block.conv2]
+                if isinstance(block.shortcut, nn.Conv1d):
+                    found.append(block.shortcut)
         return found
