@@ -34,6 +34,7 @@ ORDER = (
     "data", "data.images", "data.survey", "data.folder", "data.duplicates", "data.checks",
     "data.split", "data.dataset", "data.pixels", "data.draws", "data.affine", "data.colour",
     "data.trivial", "data.augment", "data.samples", "lanes",
+    "data.timeline", "data.series",
     # the strategies
     "fitted",
     "train", "train.batches", "train.callbacks", "train.checkpoints", "train.mixing",
