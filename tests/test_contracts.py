@@ -85,7 +85,7 @@ ORDER = (
     "audit.regions", "audit.changing", "audit.judging", "audit.finding", "audit.material",
     "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns",
     "audit.remedy", "audit.result", "audit.page", "audit.running",
-    "forecast", "forecast.streaming",
+    "forecast", "forecast.depth", "forecast.measures", "forecast.baselines", "forecast.streaming",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing",
     "cli.networks", "cli.features",
