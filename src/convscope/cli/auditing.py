@@ -68,7 +68,11 @@ def audit(
         before, after = remedy.worst
         _line(f"trained again without: worst group {before:.2f}, now {after:.2f}")
     elif mask_out is not None:
-        told.say("nothing to train again without: no finding is strong")
+        told.say(
+            "not trained again: --mask-out covers places that are the same in each photo"
+            if beside
+            else "nothing to train again without: no finding is strong"
+        )
     told.say(f"page: {out / 'audit.html'}")
 
 

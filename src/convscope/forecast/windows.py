@@ -1,0 +1,165 @@
+"""Windows of several series: what came before, and what follows; views, not copies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from convscope.data.series import Series
+from convscope.errors import InputError
+from convscope.forecast.depth import check_look_back
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """Mean and spread of training rows.
+
+    Attributes
+    ----------
+    target : numpy.ndarray
+        float64 ``(series, 2)``: of each series.
+    past, known : numpy.ndarray
+        float64 ``(columns, 2)``: of all series together.
+    """
+
+    target: np.ndarray
+    past: np.ndarray
+    known: np.ndarray
+
+
+def fit_scaling(series: Sequence[Series], rows: slice) -> Scaling:
+    """Learn means and spreads from some rows of each series, the training rows.
+
+    A column that does not vary is only moved to 0.
+
+    Raises
+    ------
+    InputError
+        A series is measured nowhere in them.
+    """
+    target = []
+    for one in series:
+        values = one.target[rows]
+        if not np.isfinite(values).any():
+            raise InputError(f"Series {one.name} has no number in the rows to learn from.")
+        target.append(_moments(values))
+    return Scaling(
+        np.array(target),
+        *(
+            np.array([_moments(column) for column in np.concatenate(some).T]).reshape(-1, 2)
+            for some in ([one.past[rows] for one in series], [one.known[rows] for one in series])
+        ),
+    )
+
+
+def _moments(values: np.ndarray) -> tuple[float, float]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 0.0, 1.0
+    spread = float(known.std())
+    # Rounding alone makes a constant column vary by a little.
+    return float(known.mean()), spread if spread > 1e-9 * (1 + np.abs(known).max()) else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some windows.
+
+    Attributes
+    ----------
+    context : Tensor
+        float32 ``(n, channels, look_back + 1)``: target, whether it was measured (1 or 0), past
+        and known columns; scaled, 0 where nothing was measured.
+    ahead : Tensor
+        float32 ``(n, known, horizon)``: what is known of the steps to forecast.
+    truth : Tensor
+        float32 ``(n, horizon)``: scaled; NaN where nothing was measured.
+    """
+
+    context: Tensor
+    ahead: Tensor
+    truth: Tensor
+
+
+class Windows:
+    """All windows of some rows of several series.
+
+    Parameters
+    ----------
+    series : sequence of Series
+    scaling : Scaling
+    look_back : int
+        Steps before the newest that a window holds.
+    horizon : int
+    rows : slice
+        A window's truths lie in them, all of them; so may its context reach before them.
+    stride : int
+        Between the windows of a series.
+
+    Raises
+    ------
+    InputError
+        No series is long enough; with the longest look-back that is possible.
+    """
+
+    def __init__(
+        self, series: Sequence[Series], scaling: Scaling, look_back: int, horizon: int,
+        rows: slice = slice(None), *, stride: int = 1,
+    ) -> None:  # fmt: skip
+        self.look_back, self.horizon = look_back, horizon
+        self.past = scaling.past.shape[0]
+        self.known = scaling.known.shape[0]
+        starts: list[np.ndarray] = []
+        numbers: list[np.ndarray] = []
+        tables: list[np.ndarray] = []
+        offset = 0
+        for number, one in enumerate(series):
+            first, stop, _ = rows.indices(len(one))
+            # Of a window that begins here, the first truth is that many steps later.
+            begins = np.arange(max(0, first - look_back - 1), stop - horizon - look_back, stride)
+            starts.append(begins + offset)
+            numbers.append(np.full(len(begins), number))
+            tables.append(_scaled(one, scaling, number))
+            offset += len(one)
+        self.starts = np.concatenate(starts)
+        self.series = np.concatenate(numbers)
+        if not len(self.starts):
+            length = max(rows.indices(len(one))[1] for one in series)
+            check_look_back(look_back, length, horizon)
+            raise InputError(f"The rows hold no window of {look_back + 1} and {horizon} steps.")
+        self.table = torch.from_numpy(np.concatenate(tables).astype(np.float32))
+        # A view of all windows at all places; only what a batch takes is copied.
+        self._views = self.table.unfold(0, look_back + 1 + horizon, 1)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def channels(self) -> int:
+        """Of a context."""
+        return 2 + self.past + self.known
+
+    def batch(self, rows: np.ndarray | Tensor) -> Batch:
+        """Some windows, by their numbers."""
+        some = self._views[torch.from_numpy(self.starts[np.asarray(rows)])]
+        context = some[:, : self.channels, : self.look_back + 1]
+        ahead = some[:, self.channels - self.known : self.channels, self.look_back + 1 :]
+        target, measured = some[:, 0, self.look_back + 1 :], some[:, 1, self.look_back + 1 :]
+        truth = target.masked_fill(measured == 0, float("nan"))
+        return Batch(context.contiguous(), ahead.contiguous(), truth)
+
+
+def _scaled(one: Series, scaling: Scaling, number: int) -> np.ndarray:
+    """float64 ``(n, channels)``: target, measured, past, known."""
+    mean, spread = scaling.target[number]
+    measured = one.measured
+    target = np.where(measured, (np.nan_to_num(one.target) - mean) / spread, 0.0)
+    columns = [target[:, None], measured[:, None].astype(float)]
+    for values, moments in ((one.past, scaling.past), (one.known, scaling.known)):
+        moved = (values - moments[:, 0]) / moments[:, 1]
+        columns.append(np.where(np.isfinite(moved), moved, 0.0))
+    return np.concatenate(columns, axis=1)
