@@ -111,8 +111,7 @@ class Windows:
         rows: slice = slice(None), *, stride: int = 1,
     ) -> None:  # fmt: skip
         self.look_back, self.horizon = look_back, horizon
-        self.past = scaling.past.shape[0]
-        self.known = scaling.known.shape[0]
+        self.past, self.known = len(scaling.past), len(scaling.known)
         starts: list[np.ndarray] = []
         numbers: list[np.ndarray] = []
         tables: list[np.ndarray] = []
