@@ -86,7 +86,8 @@ ORDER = (
     "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns",
     "audit.remedy", "audit.result", "audit.page", "audit.running",
     "forecast", "forecast.depth", "forecast.measures", "forecast.baselines",
-    "forecast.windows", "forecast.losses", "forecast.network", "forecast.streaming",
+    "forecast.windows", "forecast.losses", "forecast.network",
+    "forecast.training", "forecast.streaming",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing",
     "cli.networks", "cli.features",
@@ -102,7 +103,7 @@ TORCH = (
     "predicting", "transferring", "incremental", "explain", "explaining",
     "neurons", "audit", "forecast",
 )  # fmt: skip
-LIGHTNING = ("train", "finetune")
+LIGHTNING = ("train", "finetune", "forecast")
 
 
 def modules() -> dict[str, Path]:

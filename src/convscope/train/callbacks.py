@@ -141,6 +141,8 @@ class EpochBar(pl.Callback):
         text = f"training, epoch {row['epoch']}"
         if "valid_accuracy" in row:
             text += f": validation accuracy {row['valid_accuracy']:.3f}"
+        elif "valid_loss" in row:
+            text += f": validation loss {row['valid_loss']:.4g}"
         if row["wait_share"] > _LONG_WAIT:
             text += f", {row['wait_share']:.0%} waiting for photos"
         self.update(0, text)

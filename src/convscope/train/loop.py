@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -152,8 +152,8 @@ def _train(
 
 def run_epochs(
     step: pl.LightningModule,
-    train: DataLoader[Batch],
-    valid: DataLoader[Batch],
+    train: DataLoader[Any],
+    valid: DataLoader[Any],
     *,
     epochs: int,
     patience: int,
@@ -162,6 +162,7 @@ def run_epochs(
     epochs_file: Path,
     resume: bool,
     progress: Progress | None,
+    unit: str = "photos",
 ) -> Trained:
     """Train as a step describes it; the best weights and the last state are in ``work`` then.
 
@@ -175,13 +176,15 @@ def run_epochs(
     patience : int
         Epochs without a better validation loss before training stops.
     photos : int
-        Of an epoch, for the bar.
+        Of an epoch, for the bar; or what else is trained on.
     work : Path
     epochs_file : Path
         The learning curves, CSV; written after every epoch.
     resume : bool
         Go on from the last checkpoint in ``work``, if there is one.
     progress : Progress or None
+    unit : str
+        What the bar counts.
 
     Raises
     ------
@@ -190,7 +193,7 @@ def run_epochs(
     """
     history = History(epochs_file)
     precision = _precision()
-    with (progress or Progress()).bar("training", epochs * photos, "photos") as update:
+    with (progress or Progress()).bar("training", epochs * photos, unit) as update:
         trainer = pl.Trainer(
             max_epochs=epochs,
             callbacks=[
