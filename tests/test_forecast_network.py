@@ -29,9 +29,11 @@ def context(n: int = 4, channels: int = 3, length: int = 40) -> torch.Tensor:
 def test_shapes_and_look_back(body: str, normalise: str, shortcut: bool) -> None:
     convs = 2 if body == "residual" else 1
     net = ForecastNet(
-        3, 5, dilations_for(20, 3, convs=convs), known=2, outputs=2, body=body,  # type: ignore[arg-type]
+        3, 5, dilations_for(20, 3, convs=convs), known=2, outputs=Outputs("gaussian"), body=body,  # type: ignore[arg-type]
         normalise=normalise, shortcut=shortcut, filters=6,  # type: ignore[arg-type]
     ).eval()  # fmt: skip
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
     assert 20 <= net.look_back <= 24
     x = context().requires_grad_()
     found = net(x, torch.ones(4, 2, 5))
@@ -48,16 +50,15 @@ def test_shapes_and_look_back(body: str, normalise: str, shortcut: bool) -> None
 @pytest.mark.parametrize("normalise", ["last", "window"])
 def test_a_forecast_moves_with_its_window(normalise: str) -> None:
     net = ForecastNet(2, 3, (1, 2), normalise=normalise, filters=4).eval()  # type: ignore[arg-type]
+    nn.init.normal_(net.body.linear.weight)
     x = context(channels=2)
     moved = x.clone()
     moved[:, 0] += 100
     torch.testing.assert_close(net(moved), net(x) + 100, atol=1e-3, rtol=0)
 
 
-def test_the_last_measured_value_is_the_level() -> None:
+def test_it_begins_with_the_last_measured_value() -> None:
     net = ForecastNet(2, 2, (1, 2), filters=4, normalise="last").eval()
-    for parameter in net.body.linear.parameters():
-        nn.init.zeros_(parameter)
     x = context(channels=2)
     x[0, 1, -3:] = 0
     want = torch.stack([x[0, 0, -4], *x[1:, 0, -1]])
@@ -67,7 +68,8 @@ def test_the_last_measured_value_is_the_level() -> None:
 def test_what_was_not_measured_is_not_read() -> None:
     net = ForecastNet(2, 2, (1, 2, 4), filters=4, shortcut=True).eval()
     assert net.direct is not None
-    nn.init.normal_(net.direct.weight)
+    for layer in (net.direct, net.body.linear):
+        nn.init.normal_(layer.weight)
     x = context(channels=2)
     x[:, 1, 20:25] = 0
     other = x.clone()
@@ -86,6 +88,18 @@ def test_the_future_that_is_known_matters() -> None:
         net(x)
 
 
+def test_a_gaussian_of_a_scaled_window() -> None:
+    """Mean and standard deviation move and grow with the window."""
+    net = ForecastNet(2, 3, (1, 2), normalise="window", filters=4, outputs=Outputs("gaussian"))
+    nn.init.normal_(net.eval().body.linear.weight)
+    x = context(channels=2)
+    other = x.clone()
+    other[:, 0] = 10 * other[:, 0] + 7
+    one, two = net(x), net(other)
+    torch.testing.assert_close(two[:, 0], 10 * one[:, 0] + 7, atol=1e-2, rtol=1e-4)
+    torch.testing.assert_close(two[:, 1].exp(), 10 * one[:, 1].exp(), atol=0, rtol=1e-3)
+
+
 def test_losses() -> None:
     drawn = np.random.default_rng(0)
     truth = drawn.normal(size=(6, 3))
@@ -101,8 +115,7 @@ def test_losses() -> None:
         for k, level in enumerate(levels)
     ])  # fmt: skip
     assert float(Outputs("quantiles", levels).loss(both, y)) == pytest.approx(want)
-    spread = np.log1p(np.exp(raw[:, 1])) + 1e-4
-    want = -norm(raw[:, 0], spread).logpdf(np.nan_to_num(truth))[known].mean()
+    want = -norm(raw[:, 0], np.exp(raw[:, 1])).logpdf(np.nan_to_num(truth))[known].mean()
     assert float(Outputs("gaussian").loss(both[:, :2], y)) == pytest.approx(want)
     for kind in KINDS:
         outputs = Outputs(kind)
@@ -120,10 +133,9 @@ def test_quantiles() -> None:
     assert [float(outputs.quantile(raw, level)) for level in outputs.levels] == [1, 2, 3]
     assert float(outputs.middle(raw)) == 2
     gaussian = Outputs("gaussian")
-    spread = float(np.log1p(np.exp(1.0)) + 1e-4)
     for level in (0.05, 0.5, 0.9):
         found = float(gaussian.quantile(raw[:, :2], level))
-        assert found == pytest.approx(norm(3, spread).ppf(level), abs=1e-4)
+        assert found == pytest.approx(norm(3, np.e).ppf(level), abs=1e-4)
     with pytest.raises(InputError, match=r"not the quantile 0\.25"):
         outputs.quantile(raw, 0.25)
     with pytest.raises(InputError, match="says one value"):

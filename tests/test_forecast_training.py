@@ -38,19 +38,20 @@ def parts(one: Series) -> tuple[Windows, Windows, Windows]:
     )
 
 
-def made(outputs: Outputs, seed: int = 0) -> ForecastNet:
+def made(outputs: Outputs, seed: int = 0, dropout: float = 0.1) -> ForecastNet:
     torch.manual_seed(seed)
     dilations = dilations_for(LOOK_BACK, 3, convs=2)
-    return ForecastNet(2, HORIZON, dilations, outputs=outputs.count, filters=8, dropout=0.1)
+    return ForecastNet(2, HORIZON, dilations, outputs=outputs, filters=8, dropout=dropout)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_beats_the_last_value(kind: str, tmp_path: Path) -> None:
     outputs = Outputs(kind)  # type: ignore[arg-type]
     train, valid, test = parts(wave())
-    net = made(outputs)
+    net = made(outputs, dropout=0.0)
+    plan = TrainPlan(epochs=12, learning_rate=5e-3, batch_size=16)
     trained = train_forecast(
-        net, train, valid, outputs, TrainPlan(epochs=12, learning_rate=3e-3), seed=0,
+        net, train, valid, plan, seed=0,
         work=tmp_path / "work", epochs_file=tmp_path / "epochs.csv",
     )  # fmt: skip
     assert not net.training
@@ -79,7 +80,7 @@ def test_resumed_equals_unbroken(tmp_path: Path) -> None:
                 plan = Stopping(epochs=4, batch_size=64, stop=epochs)
             with pytest.raises(KeyboardInterrupt) if epochs < 4 else Nothing():
                 train_forecast(
-                    net, train, valid, outputs, plan, seed=3, work=tmp_path / name,
+                    net, train, valid, plan, seed=3, work=tmp_path / name,
                     epochs_file=tmp_path / f"{name}.csv", resume=number > 0,
                 )  # fmt: skip
             net = made(outputs, seed=9) if epochs < 4 else net
@@ -120,7 +121,7 @@ def test_the_future_changes_nothing(tmp_path: Path) -> None:
         train, valid, test = parts(one)
         net = made(outputs)
         train_forecast(
-            net, train, valid, outputs, TrainPlan(epochs=2), seed=0,
+            net, train, valid, TrainPlan(epochs=2), seed=0,
             work=tmp_path / str(number), epochs_file=tmp_path / f"{number}.csv",
         )  # fmt: skip
         # The first window's context ends before row 500.
@@ -140,7 +141,7 @@ def test_gaps_are_left_out(tmp_path: Path) -> None:
         train.table[hidden, 0] = filler
         net = made(outputs)
         train_forecast(
-            net, train, valid, outputs, TrainPlan(epochs=1), seed=0,
+            net, train, valid, TrainPlan(epochs=1), seed=0,
             work=tmp_path / str(filler), epochs_file=tmp_path / f"{filler}.csv",
         )  # fmt: skip
         found.append(forecasts_of(net, test))

@@ -8,14 +8,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from convscope.errors import InputError, unknown_name
 
 Kind = Literal["point", "quantiles", "gaussian"]
 KINDS: tuple[Kind, ...] = ("point", "quantiles", "gaussian")
-# Of a spread, so that its logarithm stays a number.
-_LEAST_SPREAD = 1e-4
+# The logarithm of a spread stays within.
+_LOG_SPREAD = 9.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Outputs:
     ----------
     kind : str
         ``point``: one value, the mean (squared errors); ``quantiles``: those of :attr:`levels`;
-        ``gaussian``: mean and spread.
+        ``gaussian``: mean and logarithm of the standard deviation.
     levels : tuple of float
         Of quantiles, rising, 0.5 among them.
     """
@@ -48,6 +47,20 @@ class Outputs:
         """Numbers for each step."""
         return {"point": 1, "quantiles": len(self.levels), "gaussian": 2}[self.kind]
 
+    def scaled(self, raw: Tensor, level: Tensor, spread: Tensor) -> Tensor:
+        """What is said of a window that was moved and scaled, said of the window as it was.
+
+        Parameters
+        ----------
+        raw : Tensor
+            ``(n, count, horizon)``.
+        level, spread : Tensor
+            ``(n, 1)``: what was taken off, and then divided by.
+        """
+        if self.kind != "gaussian":
+            return raw * spread[:, None] + level[:, None]
+        return torch.stack([raw[:, 0] * spread + level, raw[:, 1] + spread.log()], 1)
+
     def loss(self, raw: Tensor, truth: Tensor) -> Tensor:
         """Mean over what was measured; 0 if nothing was.
 
@@ -67,8 +80,8 @@ class Outputs:
             off = target[:, None] - raw
             each = torch.maximum(levels * off, (levels - 1) * off).mean(1)
         else:
-            spread = _spread(raw[:, 1])
-            each = spread.log() + 0.5 * ((target - raw[:, 0]) / spread) ** 2
+            log_spread = _log_spread(raw)
+            each = log_spread + 0.5 * ((target - raw[:, 0]) * (-log_spread).exp()) ** 2
             each = each + 0.5 * math.log(2 * math.pi)
         return (each * known).sum() / known.sum().clamp(min=1)
 
@@ -86,12 +99,12 @@ class Outputs:
         """
         if self.kind == "gaussian":
             factor = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * level - 1.0)))
-            return raw[:, 0] + factor * _spread(raw[:, 1])
+            return raw[:, 0] + factor * _log_spread(raw).exp()
         if self.kind == "point" or level not in self.levels:
             said = "one value" if self.kind == "point" else f"quantiles {self.levels}"
             raise InputError(f"This network says {said}, and not the quantile {level}.")
         return raw.sort(1).values[:, self.levels.index(level)]
 
 
-def _spread(raw: Tensor) -> Tensor:
-    return functional.softplus(raw) + _LEAST_SPREAD
+def _log_spread(raw: Tensor) -> Tensor:
+    return raw[:, 1].clamp(-_LOG_SPREAD, _LOG_SPREAD)

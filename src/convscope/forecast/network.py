@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import InputError, unknown_name
+from convscope.forecast.losses import Outputs
 from convscope.nets.tcn import TCN, PlainTCN
 
 Body = Literal["plain", "residual"]
@@ -16,6 +17,7 @@ Normalise = Literal["none", "last", "window"]
 BODIES: tuple[Body, ...] = ("plain", "residual")
 NORMALISE: tuple[Normalise, ...] = ("none", "last", "window")
 _LEAST = 1e-3
+_POINT = Outputs()
 
 
 class ForecastNet(nn.Module):
@@ -31,8 +33,8 @@ class ForecastNet(nn.Module):
         Of each level; see :func:`~convscope.forecast.depth.dilations_for`.
     known : int
         Columns that are known ahead.
-    outputs : int
-        Numbers for each step ahead.
+    outputs : Outputs
+        What is said of each step ahead.
     body : str
         ``plain``: :class:`~convscope.nets.tcn.PlainTCN`, one convolution a level; ``residual``:
         :class:`~convscope.nets.tcn.TCN`, a block of two.
@@ -55,7 +57,7 @@ class ForecastNet(nn.Module):
         dilations: Sequence[int],
         *,
         known: int = 0,
-        outputs: int = 1,
+        outputs: Outputs = _POINT,
         body: Body = "residual",
         filters: int = 32,
         kernel_size: int = 3,
@@ -71,7 +73,7 @@ class ForecastNet(nn.Module):
         if horizon < 1:
             raise InputError(f"horizon={horizon}: a forecast is 1 step ahead or more.")
         self.horizon, self.outputs, self.normalise = horizon, outputs, normalise
-        count = horizon * outputs
+        count = horizon * outputs.count
         self.body: PlainTCN | TCN
         if body == "plain":
             self.body = PlainTCN(
@@ -84,7 +86,9 @@ class ForecastNet(nn.Module):
             )  # fmt: skip
         self.ahead = nn.Linear(known * horizon, count, bias=False) if known else None
         self.direct = nn.Linear(self.look_back + 1, count, bias=False) if shortcut else None
-        for layer in (self.ahead, self.direct):
+        # It begins with what is taken off the window: with the last value, that is the naive forecast.
+        nn.init.zeros_(self.body.linear.bias)
+        for layer in (self.body.linear, self.ahead, self.direct):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
 
@@ -120,8 +124,8 @@ class ForecastNet(nn.Module):
             found = found + self.ahead(ahead.flatten(1))
         if self.direct is not None:
             found = found + self.direct(moved[:, -(self.look_back + 1) :])
-        found = found.reshape(-1, self.outputs, self.horizon)
-        return found * spread[:, None] + level[:, None]
+        found = found.reshape(-1, self.outputs.count, self.horizon)
+        return self.outputs.scaled(found, level, spread)
 
     def _moments(self, target: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
         """What is taken off, and what is divided by: ``(n, 1)`` each."""

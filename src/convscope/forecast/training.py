@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from convscope.forecast.losses import Outputs
 from convscope.forecast.network import ForecastNet
 from convscope.forecast.windows import Windows
 from convscope.progress import Progress
-from convscope.train.batches import Ahead, EpochRows, EpochSampler, seed_batch
+from convscope.train.batches import EpochRows, EpochSampler, seed_batch
 from convscope.train.checkpoints import BEST
 from convscope.train.loop import Trained, own_random_numbers, quiet, run_epochs
 from convscope.train.step import TrainPlan, decay_groups
@@ -42,15 +40,13 @@ class Forecasting(pl.LightningModule):
     Parameters
     ----------
     net : ForecastNet
-    outputs : Outputs
-        What it says.
     plan : TrainPlan
     seed : int
     """
 
-    def __init__(self, net: ForecastNet, outputs: Outputs, plan: TrainPlan, seed: int) -> None:
+    def __init__(self, net: ForecastNet, plan: TrainPlan, seed: int) -> None:
         super().__init__()
-        self.net, self.outputs, self.plan, self.seed = net, outputs, plan, seed
+        self.net, self.plan, self.seed = net, plan, seed
 
     def on_train_epoch_start(self) -> None:
         """The learning rate of this epoch."""
@@ -76,7 +72,7 @@ class Forecasting(pl.LightningModule):
 
     def _loss(self, batch: WindowBatch, split: str) -> Tensor:
         context, truth, ahead = batch
-        loss = self.outputs.loss(self.net(context, ahead), truth)
+        loss = self.net.outputs.loss(self.net(context, ahead), truth)
         # A batch counts for as much as was measured in it.
         known = int(torch.isfinite(truth).sum())
         if known:
@@ -88,7 +84,6 @@ def train_forecast(
     net: ForecastNet,
     train: Windows,
     valid: Windows,
-    outputs: Outputs,
     plan: TrainPlan,
     *,
     seed: int,
@@ -103,7 +98,6 @@ def train_forecast(
     ----------
     net : ForecastNet
     train, valid : Windows
-    outputs : Outputs
     plan : TrainPlan
         An epoch takes every window once.
     seed : int
@@ -123,7 +117,7 @@ def train_forecast(
     work.mkdir(parents=True, exist_ok=True)
     with own_random_numbers(), quiet():
         trained = run_epochs(
-            Forecasting(net, outputs, plan, seed),
+            Forecasting(net, plan, seed),
             _loader(train, plan.batch_size, seed),
             _loader(valid, _EVALUATION_BATCH, None),
             epochs=plan.epochs, patience=plan.patience, photos=len(train), work=work,
@@ -137,8 +131,7 @@ def train_forecast(
 
 def _loader(windows: Windows, batch_size: int, seed: int | None) -> DataLoader[WindowBatch]:
     sampler = EpochSampler(np.arange(len(windows)), batch_size, seed)
-    make: Callable[..., DataLoader[WindowBatch]] = Ahead if seed is not None else DataLoader
-    return make(WindowBatches(windows), batch_size=None, sampler=sampler)
+    return DataLoader(WindowBatches(windows), batch_size=None, sampler=sampler)
 
 
 def forecasts_of(net: ForecastNet, windows: Windows) -> np.ndarray:
