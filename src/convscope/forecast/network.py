@@ -86,7 +86,7 @@ class ForecastNet(nn.Module):
             )  # fmt: skip
         self.ahead = nn.Linear(known * horizon, count, bias=False) if known else None
         self.direct = nn.Linear(self.look_back + 1, count, bias=False) if shortcut else None
-        # It begins with what is taken off the window: with the last value, that is the naive forecast.
+        # It begins with what is taken off the window: the last value, the naive forecast.
         nn.init.zeros_(self.body.linear.bias)
         for layer in (self.body.linear, self.ahead, self.direct):
             if layer is not None:
