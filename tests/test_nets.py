@@ -99,7 +99,7 @@ def test_fused_network_is_the_same_function(trained_like: MobileNetV2, batch: in
 def test_fused_network_is_the_same_function_without_the_fused_kernel(
     trained_like: MobileNetV2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convscope.nets.inference.fused_kernels_work", lambda: False)
+    monkeypatch.setattr("convscope.nets.inference.fused_kernels_work", lambda _dtype: False)
     monkeypatch.setattr(FusedConv2d, "_one_call", None)
     x = torch.randn(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
