@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from convscope.audit.changing import Change
-from convscope.audit.judging import Rate
+from convscope.audit.judging import Rate, groups_to_dict
 from convscope.audit.regions import Region
 
 Strength = Literal["strong", "weak"]
@@ -149,10 +149,7 @@ class Finding:
             "lost_when_taken": None if self.taken is None else round(self.taken.share, 4),
             "region": None if self.box is None else [round(side, 4) for side in self.box],
             "area": None if self.region is None else round(self.region.area, 4),
-            "accuracy": {
-                name: {"accuracy": round(rate.share, 4), "n": rate.n, "interval": rate.interval}
-                for name, rate in self.groups.items()
-            },
+            "accuracy": groups_to_dict(self.groups),
             "also": list(self.also),
             "paths": list(self.carriers),
             "text": self.text(),

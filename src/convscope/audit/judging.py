@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,10 @@ from convscope.run import RunInfo
 
 # Photos that go through the network at a time.
 _BATCH = 8
+# How many more photos have to turn than with the control, and how sure that must be.
+_GAIN, _SURE = 0.10, 0.01
+# Of a carrier's class that is lost without it.
+_LOST = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,54 @@ class Rate:
         """For example ``0.42 (0.33-0.51)``."""
         low, high = self.interval
         return f"{self.share:.2f} ({low:.2f}-{high:.2f})"
+
+
+def goes_by(gain: float, sure: float, taken: Rate | None) -> bool:
+    """Whether the classifier goes by something that was given to photos and taken from others.
+
+    Parameters
+    ----------
+    gain : float
+        How many more photos turn than with the control, 0 to 1.
+    sure : float
+        The chance that it turns no more than the control; see :func:`differs`.
+    taken : Rate or None
+        Photos that are lost when it is taken.
+    """
+    turns = gain >= _GAIN and sure <= _SURE
+    return turns or (taken is not None and taken.interval[0] >= _LOST)
+
+
+def groups_of(
+    label: str, mine: np.ndarray, has: np.ndarray, right: np.ndarray, some: np.ndarray
+) -> dict[str, Rate]:
+    """How accurate the classifier is on photos with and without something.
+
+    Parameters
+    ----------
+    label : str
+        The class.
+    mine, has, right, some : numpy.ndarray
+        bool ``(n,)``: of the class, with it, named right, and the photos that count.
+    """
+    parts = {
+        f"{label} with it": mine & has,
+        f"{label} without it": mine & ~has,
+        "others with it": ~mine & has,
+        "others without it": ~mine & ~has,
+    }
+    return {
+        name: Rate(int((right & rows & some).sum()), int((rows & some).sum()))
+        for name, rows in parts.items()
+    }
+
+
+def groups_to_dict(groups: dict[str, Rate]) -> dict[str, Any]:
+    """JSON values."""
+    return {
+        name: {"accuracy": round(rate.share, 4), "n": rate.n, "interval": rate.interval}
+        for name, rate in groups.items()
+    }
 
 
 class Judge:

@@ -85,7 +85,9 @@ def render(
         Contact sheets of the patterns.
     remedy : Remedy or None
     """
-    cards = [_card(number, one, sheets.get(number)) for number, one in enumerate(audit.findings)]
+    cards = [
+        _finding_card(number, one, sheets.get(number)) for number, one in enumerate(audit.findings)
+    ]
     pieces = [
         _pattern_card(number, one, picture)
         for number, (one, picture) in enumerate(zip(audit.patterns, patterns, strict=True))
@@ -108,31 +110,27 @@ def render(
     )
 
 
-def _card(number: int, one: Finding, picture: np.ndarray | None) -> dict[str, Any]:
-    return {
-        "number": number + 1,
-        "title": f"{one.label}: {one.kind}",
-        "strength": one.strength,
-        "text": one.text(),
-        "advice": one.advice(),
-        "given": one.given,
-        "control": one.control,
-        "taken": one.taken,
-        "p_value": one.p_value,
-        "groups": [(name, rate) for name, rate in one.groups.items() if rate.n],
-        "worst": one.worst,
-        "also": one.also,
-        "sheet": None if picture is None else _uri(picture),
-        "shown": min(_SHOWN, len(one.carriers)),
-        "carriers": one.carriers,
-        "stray": one.stray,
-    }
+def _finding_card(number: int, one: Finding, picture: np.ndarray | None) -> dict[str, Any]:
+    shown = min(_SHOWN, len(one.carriers))
+    return _card(number, one, f"{one.label}: {one.kind}", picture, shown, one.also)
 
 
 def _pattern_card(number: int, one: Pattern, picture: np.ndarray) -> dict[str, Any]:
+    title = f"{one.label}: {'a piece' if one.inside is None else _lying(one.inside)}"
+    return _card(number, one, title, picture, len(one.examples), ())
+
+
+def _card(
+    number: int,
+    one: Finding | Pattern,
+    title: str,
+    picture: np.ndarray | None,
+    shown: int,
+    also: Sequence[str],
+) -> dict[str, Any]:
     return {
         "number": number + 1,
-        "title": f"{one.label}: {'a piece' if one.inside is None else _lying(one.inside)}",
+        "title": title,
         "strength": one.strength,
         "text": one.text(),
         "advice": one.advice(),
@@ -142,9 +140,9 @@ def _pattern_card(number: int, one: Pattern, picture: np.ndarray) -> dict[str, A
         "p_value": one.p_value,
         "groups": [(name, rate) for name, rate in one.groups.items() if rate.n],
         "worst": worst_of(one.groups),
-        "also": (),
-        "sheet": _uri(picture),
-        "shown": len(one.examples),
+        "also": also,
+        "sheet": None if picture is None else _uri(picture),
+        "shown": shown,
         "carriers": one.carriers,
         "stray": one.stray,
     }

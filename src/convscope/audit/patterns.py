@@ -11,7 +11,7 @@ import numpy as np
 
 from convscope.audit.clustering import Cluster, clusters, having
 from convscope.audit.finding import Strength, paths_of
-from convscope.audit.judging import Rate, differs
+from convscope.audit.judging import Rate, differs, goes_by, groups_of, groups_to_dict
 from convscope.audit.material import Material
 from convscope.audit.pieces import Pieces, Sample, covered
 from convscope.progress import Progress
@@ -22,8 +22,6 @@ Forward = Callable[[np.ndarray], np.ndarray]
 _TRIED, _DONORS = 60, 12
 # Pieces are pasted and covered with so much around them, as a share of the side.
 _AROUND = 0.02
-# See :mod:`~convscope.audit.proving`.
-_GAIN, _SURE, _LOST = 0.10, 0.01, 0.3
 # A piece lies at a fixed place if its middle varies by less, as a share of the side.
 FIXED = 0.1
 # Less of it than this on the object, and in that share of the class: a shortcut.
@@ -144,10 +142,7 @@ class Pattern:
             "flip_rate_95": list(self.given.interval),
             "flip_rate_control": round(self.control.share, 4),
             "lost_when_covered": round(self.taken.share, 4),
-            "accuracy": {
-                name: {"accuracy": round(rate.share, 4), "n": rate.n, "interval": rate.interval}
-                for name, rate in self.groups.items()
-            },
+            "accuracy": groups_to_dict(self.groups),
             "paths": list(self.carriers),
             "text": self.text(),
         }
@@ -227,8 +222,7 @@ def _tried(
     turned, by_chance = (_named(forward, each) == cluster.label for each in (given, control))
     lost = Rate(int((_named(forward, taken) != cluster.label).sum()), len(taken))
     gain = turned.mean() - by_chance.mean() if len(turned) else 0.0
-    turns = gain >= _GAIN and differs(turned, by_chance) <= _SURE
-    if not turns and lost.interval[0] < _LOST:
+    if not goes_by(float(gain), differs(turned, by_chance), lost):
         return None
     held = np.isin(material.splits[sample.rows], ("valid", "test"))
     places = pieces.places[members]
@@ -247,15 +241,7 @@ def _tried(
         given=Rate(int(turned.sum()), len(turned)),
         control=Rate(int(by_chance.sum()), len(by_chance)),
         taken=lost,
-        groups={
-            words: Rate(int((right & some).sum()), int(some.sum()))
-            for words, some in (
-                (f"{name} with it", mine & has & held),
-                (f"{name} without it", mine & ~has & held),
-                ("others with it", ~mine & has & held),
-                ("others without it", ~mine & ~has & held),
-            )
-        },
+        groups=groups_of(name, mine, has, right, held),
         examples=_examples(members, sample, pieces, material),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from convscope.audit.changing import Blur, Change, Cover, Nothing, Paste, Shift
 from convscope.audit.finding import GLOBAL, OF_FILES, Finding, Strength, name_of, paths_of
-from convscope.audit.judging import Judge, Rate, differs, open_whole
+from convscope.audit.judging import Judge, Rate, differs, goes_by, groups_of, open_whole
 from convscope.audit.looks import FRAMES, SQUARE, WHOLE
 from convscope.audit.markers import Marker
 from convscope.audit.material import OVERLAY, Material
@@ -25,14 +25,10 @@ _OPPOSITE = 0.9
 FOLLOWED = 0.22
 # Photos that a change is tried on, and photos that others' parts are taken from.
 _TRIED, _DONORS = 120, 12
-# How many more photos have to turn than with the control, and how sure that must be.
-_GAIN, _SURE = 0.10, 0.01
 # Share of the class from which a marker is strong: of a part of the photo, and of all of it. What a
 # photo shows marks a third of a class at the same place, here and there.
 _STRONG_PART, _STRONG_WHOLE = 0.40, 0.25
 _CLEARLY = 0.05
-# Of a carrier's class that is lost without it.
-_LOST = 0.3
 _NOTHING = Nothing()
 
 
@@ -302,7 +298,13 @@ def _finding(group: Sequence[Marker], trial: Trial, material: Material) -> Findi
         given=trial.given,
         control=trial.control,
         taken=trial.taken,
-        groups=_groups(best, material),
+        groups=groups_of(
+            material.classes[best.label],
+            mine,
+            best.carriers,
+            material.predicted == material.labels,
+            material.judged,
+        ),
         also=tuple(also),
         give=trial.give,
         take=trial.take,
@@ -326,22 +328,4 @@ def _used(trial: Trial) -> bool | None:
     """Whether the classifier goes by it; None where it was not tried out."""
     if trial.given is None and trial.taken is None:
         return None
-    turns = trial.gain >= _GAIN and trial.sure <= _SURE
-    loses = trial.taken is not None and trial.taken.interval[0] >= _LOST
-    return turns or loses
-
-
-def _groups(best: Marker, material: Material) -> dict[str, Rate]:
-    label = material.classes[best.label]
-    mine, right = material.labels == best.label, material.predicted == material.labels
-    some = material.judged
-    parts = {
-        f"{label} with it": mine & best.carriers,
-        f"{label} without it": mine & ~best.carriers,
-        "others with it": ~mine & best.carriers,
-        "others without it": ~mine & ~best.carriers,
-    }
-    return {
-        name: Rate(int((right & rows & some).sum()), int((rows & some).sum()))
-        for name, rows in parts.items()
-    }
+    return goes_by(trial.gain, trial.sure, trial.taken)

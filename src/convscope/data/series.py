@@ -164,7 +164,7 @@ def _series(
         for one in targets:
             label = " ".join(filter(None, [name, one if len(targets) > 1 or not name else ""]))
             values = _placed(numbers[one][rows], places, rows, every, one, label, gaps)
-            filled += int((~np.isfinite(_spread(numbers[one][rows], places, len(every)))).sum())
+            filled += len(every) - int(np.isfinite(numbers[one][rows]).sum())
             extra = [
                 np.stack([
                     _placed(numbers[c][rows], places, rows, every, c, label, gaps) for c in columns

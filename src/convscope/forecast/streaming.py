@@ -146,21 +146,25 @@ class Stream:
         self.channels = net.in_channels
         self.look_back = look_back(net)
         self.convs: list[_Conv] = []
+        # Which module each of them was, in the same order.
+        self._modules: list[CausalConv1d | nn.Conv1d] = []
         # Each stage: its convolutions, and what stands on its shortcut (None: the input itself).
         self._stages: list[tuple[tuple[int, ...], bool, int | None]] = []
         for module in net.layers if isinstance(net, PlainTCN) else net.blocks:
             if isinstance(module, CausalConv1d):
-                self._stages.append(((self._add(module.conv, relu=True),), False, None))
+                self._stages.append(((self._add(module, relu=True),), False, None))
             elif isinstance(module, TemporalBlock):
-                both = tuple(self._add(c.conv, relu=True) for c in (module.conv1, module.conv2))
+                both = tuple(self._add(c, relu=True) for c in (module.conv1, module.conv2))
                 short = module.shortcut
                 beside = self._add(short, relu=False) if isinstance(short, nn.Conv1d) else None
                 self._stages.append((both, True, beside))
         self._weight = np.ascontiguousarray(net.linear.weight.detach().float().cpu().numpy().T)
         self._bias = net.linear.bias.detach().float().cpu().numpy().copy()
 
-    def _add(self, conv: nn.Conv1d, *, relu: bool) -> int:
+    def _add(self, module: CausalConv1d | nn.Conv1d, *, relu: bool) -> int:
+        conv = module.conv if isinstance(module, CausalConv1d) else module
         self.convs.append(_Conv(conv, relu=relu))
+        self._modules.append(module)
         return len(self.convs) - 1
 
     def start(self, history: Tensor | np.ndarray | None = None, *, batch: int = 1) -> StreamState:
@@ -287,8 +291,7 @@ class Stream:
         def note(module: nn.Module, given: Sequence[Tensor]) -> None:
             seen[module] = given[0].float().cpu().numpy()
 
-        modules = self._modules()
-        handles = [module.register_forward_pre_hook(note) for module in modules]
+        handles = [module.register_forward_pre_hook(note) for module in self._modules]
         training = self.net.training
         try:
             with torch.inference_mode():
@@ -298,16 +301,4 @@ class Stream:
             self.net.train(training)
             for handle in handles:
                 handle.remove()
-        return [seen[module] for module in modules]
-
-    def _modules(self) -> list[nn.Module]:
-        """In the order of the convolutions."""
-        if isinstance(self.net, PlainTCN):
-            return [module for module in self.net.layers if isinstance(module, CausalConv1d)]
-        found: list[nn.Module] = []
-        for block in self.net.blocks:
-            if isinstance(block, TemporalBlock):
-                found += [block.conv1, block.conv2]
-                if isinstance(block.shortcut, nn.Conv1d):
-                    found.append(block.shortcut)
-        return found
+        return [seen[module] for module in self._modules]

@@ -14,8 +14,7 @@ from convscope.forecast.network import ForecastNet
 from convscope.forecast.windows import Windows
 from convscope.progress import Progress
 from convscope.train.batches import EpochRows, EpochSampler, seed_batch
-from convscope.train.checkpoints import BEST
-from convscope.train.loop import Trained, own_random_numbers, quiet, run_epochs
+from convscope.train.loop import Trained, load_best, own_random_numbers, quiet, run_epochs
 from convscope.train.step import TrainPlan, decay_groups
 
 _EVALUATION_BATCH = 512
@@ -123,9 +122,7 @@ def train_forecast(
             epochs=plan.epochs, patience=plan.patience, photos=len(train), work=work,
             epochs_file=epochs_file, resume=resume, progress=progress, unit="windows",
         )  # fmt: skip
-    kept = torch.load(work / BEST, map_location="cpu", weights_only=True)
-    net.load_state_dict({k.removeprefix("net."): v for k, v in kept["state_dict"].items()})
-    net.eval()
+    load_best(net, work)
     return trained
 
 

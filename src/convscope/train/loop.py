@@ -120,11 +120,24 @@ def train_network(
         with own_random_numbers():
             trained = _train(net, data, plan, seed, work, epochs_file, resume, progress)
         write_json(marker, asdict(trained))
+    load_best(net, work)
+    return trained
+
+
+def load_best(net: nn.Module, work: Path) -> None:
+    """Give a network the weights of the least validation loss, and leave it in evaluation mode.
+
+    Parameters
+    ----------
+    net : nn.Module
+        What the trained step holds as ``net``.
+    work : Path
+        Of :func:`run_epochs`.
+    """
     kept = torch.load(work / BEST, map_location="cpu", weights_only=True)
     # Lightning's names are those of its module, which holds the network as "net".
     net.load_state_dict({k.removeprefix("net."): v for k, v in kept["state_dict"].items()})
     net.eval()
-    return trained
 
 
 def _train(
