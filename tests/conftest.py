@@ -6,9 +6,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 import photos
+
+# Tests that run side by side share the cores among them; what they start as well.
+if (side_by_side := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    cores_each = max(1, (os.cpu_count() or 1) // side_by_side)
+    os.environ["OMP_NUM_THREADS"] = str(cores_each)
+    torch.set_num_threads(cores_each)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -100,7 +100,7 @@ class Convolution:
         self._fused = (
             self.weight.device.type == "cpu"
             and self.weight.dtype in (torch.float32, torch.bfloat16)
-            and fused_kernels_work()
+            and fused_kernels_work(self.weight.dtype)
         )
 
     def whole(self, given: Sequence[Tensor]) -> Tensor:
