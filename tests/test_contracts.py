@@ -86,7 +86,7 @@ ORDER = (
     "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns",
     "audit.remedy", "audit.result", "audit.page", "audit.running",
     "forecast", "forecast.depth", "forecast.measures", "forecast.baselines",
-    "forecast.windows", "forecast.losses", "forecast.network",
+    "forecast.windows", "forecast.losses", "forecast.newest", "forecast.network",
     "forecast.training", "forecast.streaming",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing",

@@ -9,7 +9,9 @@ def dilations_for(look_back: int, kernel_size: int, *, convs: int = 1) -> tuple[
     """The fewest levels that look back so far: dilations double, the last is as large as need be.
 
     Integers only. Each level adds ``convs * (kernel_size - 1) * dilation`` steps. Doubling leaves
-    no hole: every step within the look-back is read.
+    no hole: every step within the look-back is read. The last is a multiple of a quarter of the one
+    before, so that the places that a forecast needs stay far apart; see
+    :mod:`convscope.forecast.newest`.
 
     Parameters
     ----------
@@ -23,7 +25,8 @@ def dilations_for(look_back: int, kernel_size: int, *, convs: int = 1) -> tuple[
     Returns
     -------
     tuple of int
-        One for each level, such as 1, 2, 4, 5.
+        One for each level, such as 1, 2, 4, 5; together they look back ``look_back`` steps or a few
+        more.
 
     Raises
     ------
@@ -41,7 +44,9 @@ def dilations_for(look_back: int, kernel_size: int, *, convs: int = 1) -> tuple[
     found: list[int] = []
     reached = 0
     while reached < look_back:
-        dilation = min(2 ** len(found), -(-(look_back - reached) // each))
+        unit = max(1, 2 ** len(found) // 8)
+        needed = -(-(look_back - reached) // (each * unit)) * unit
+        dilation = min(2 ** len(found), needed)
         found.append(dilation)
         reached += each * dilation
     return tuple(found)

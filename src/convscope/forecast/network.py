@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from convscope.errors import InputError, unknown_name
 from convscope.forecast.losses import Outputs
+from convscope.forecast.newest import Newest
 from convscope.nets.tcn import TCN, PlainTCN
 
 Body = Literal["plain", "residual"]
-Normalise = Literal["none", "last", "window"]
+Normalise = Literal["none", "last", "window", "revin"]
 BODIES: tuple[Body, ...] = ("plain", "residual")
-NORMALISE: tuple[Normalise, ...] = ("none", "last", "window")
+NORMALISE: tuple[Normalise, ...] = ("none", "last", "window", "revin")
 _LEAST = 1e-3
 _POINT = Outputs()
 
@@ -43,8 +44,8 @@ class ForecastNet(nn.Module):
         Of ``residual``, 0..1.
     normalise : str
         What is taken off each window's target before, and put back after: ``last`` its last
-        measured value (Zeng et al. 2023); ``window`` its mean, and it is divided by its spread (Kim
-        et al. 2022, without learned factors); ``none``.
+        measured value (Zeng et al. 2023); ``window`` its mean, and it is divided by its spread;
+        ``revin`` the same with a learned factor and offset (Kim et al. 2022); ``none``.
     shortcut : bool
         Add a linear map from the target's window to the steps ahead, so that the convolutions
         learn what it cannot say.
@@ -86,6 +87,9 @@ class ForecastNet(nn.Module):
             )  # fmt: skip
         self.ahead = nn.Linear(known * horizon, count, bias=False) if known else None
         self.direct = nn.Linear(self.look_back + 1, count, bias=False) if shortcut else None
+        self.log_factor = nn.Parameter(torch.zeros(1)) if normalise == "revin" else None
+        self.offset = nn.Parameter(torch.zeros(1)) if normalise == "revin" else None
+        self._newest = Newest(self.body)
         # It begins with what is taken off the window: the last value, the naive forecast.
         nn.init.zeros_(self.body.linear.bias)
         for layer in (self.body.linear, self.ahead, self.direct):
@@ -103,7 +107,8 @@ class ForecastNet(nn.Module):
         Parameters
         ----------
         context : Tensor
-            ``(n, channels, length)``; with a shortcut, of ``look_back + 1`` steps or more.
+            ``(n, channels, length)``, of which the newest ``look_back + 1`` steps are read; with a
+            shortcut, no fewer.
         ahead : Tensor, optional
             ``(n, known, horizon)``.
 
@@ -112,19 +117,26 @@ class ForecastNet(nn.Module):
         Tensor
             ``(n, outputs, horizon)``, on the scale of the target.
         """
+        context = context[:, :, -(self.look_back + 1) :]
         target, measured = context[:, 0], context[:, 1]
         level, spread = self._moments(target, measured)
         # What was not measured stays 0 after the level is taken off.
-        moved = (target - level) / spread * measured
+        moved = (target - level) / spread
+        if self.log_factor is not None and self.offset is not None:
+            moved = moved * self.log_factor.exp() + self.offset
+        moved = moved * measured
         x = torch.cat([moved[:, None], context[:, 1:]], 1)
-        found: Tensor = self.body(x)
+        found: Tensor = self.body.linear(self._newest(x))
         if self.ahead is not None:
             if ahead is None:
                 raise InputError("This network needs the columns that are known ahead.")
             found = found + self.ahead(ahead.flatten(1))
         if self.direct is not None:
-            found = found + self.direct(moved[:, -(self.look_back + 1) :])
+            found = found + self.direct(moved)
         found = found.reshape(-1, self.outputs.count, self.horizon)
+        if self.log_factor is not None and self.offset is not None:
+            spread = spread / self.log_factor.exp()
+            level = level - self.offset * spread
         return self.outputs.scaled(found, level, spread)
 
     def _moments(self, target: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
