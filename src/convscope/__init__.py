@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convscope.errors import ConvscopeError, InputError
     from convscope.estimator import ImageClassifier
     from convscope.fitting import fit
+    from convscope.forecast.forecaster import Forecaster
     from convscope.nets.pretrained import load_net
     from convscope.options import FitOptions
     from convscope.predicting import predict
@@ -33,6 +34,7 @@ __all__ = [
     "ConvscopeError",
     "FeatureExtractor",
     "FitOptions",
+    "Forecaster",
     "ImageClassifier",
     "InputError",
     "Progress",
@@ -51,6 +53,7 @@ _HOMES = {
     "ConvscopeError": "convscope.errors",
     "FeatureExtractor": "convscope.transfer.extractor",
     "FitOptions": "convscope.options",
+    "Forecaster": "convscope.forecast.forecaster",
     "ImageClassifier": "convscope.estimator",
     "InputError": "convscope.errors",
     "Progress": "convscope.progress",

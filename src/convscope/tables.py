@@ -61,6 +61,30 @@ def _counts(report: CheckReport) -> Table:
     return table
 
 
+def print_forecast(metrics: Mapping[str, Any], console: Console) -> None:
+    """Network and baselines, the best first, how well intervals held, and the verdict."""
+    table = Table(
+        title=f"{metrics['horizon']} steps ahead, look-back {metrics['look_back']}, "
+        f"{metrics['windows']:,} windows"
+    )
+    for name in ("", "MAE", "RMSE", "MASE", "sMAPE %", "MAE in spreads"):
+        table.add_column(name, justify="right" if name else "left")
+    methods = {"network": metrics["model"], **metrics["baselines"]}
+    for name, scores in sorted(methods.items(), key=lambda item: item[1]["mae_scaled"]):
+        values = [scores[key] for key in ("mae", "rmse", "mase", "smape", "mae_scaled")]
+        table.add_row(
+            name.replace("_", " "), *("-" if value is None else f"{value:.4g}" for value in values)
+        )
+    console.print(table)
+    console.print(
+        _plain(
+            f"intervals: {100 * metrics['coverage_80']:.0f} % of what came lay in the 80 % "
+            f"interval, {100 * metrics['coverage_95']:.0f} % in the 95 % interval"
+        )
+    )
+    console.print(_plain(metrics["verdict"]["text"]), soft_wrap=True)
+
+
 def print_scores(run: Run, console: Console) -> None:
     """The figures of a run that matter most, and where its page is."""
     metrics = run.metrics()

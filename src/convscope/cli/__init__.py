@@ -1,7 +1,16 @@
 """The commands, each a few lines: they call the same public functions as Python users do."""
 
 # Their order is that of the help.
-from convscope.cli import photos, comparing, explaining, neurons, auditing, networks, features  # isort: skip
+from convscope.cli import (
+    auditing,
+    comparing,
+    explaining,
+    features,
+    forecasting,
+    networks,
+    neurons,
+    photos,
+)  # isort: skip
 from convscope.cli.running import main
 from convscope.cli.shared import app
 
@@ -11,6 +20,7 @@ __all__ = [
     "comparing",
     "explaining",
     "features",
+    "forecasting",
     "main",
     "networks",
     "neurons",

@@ -9,16 +9,15 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import compute, csv, parquet
 
-from convscope.data.timeline import FIRST_ROW, PARTS, Step, find_step, parse_stamps, stamps_after
+from convscope.data.columns import numbers_of, read_table, stamps_of
+from convscope.data.timeline import FIRST_ROW, Step, find_step, stamps_after
 from convscope.errors import InputError, unknown_name
 
 Gaps = Literal["error", "mask", "interpolate"]
 GAPS: tuple[Gaps, ...] = ("error", "mask", "interpolate")
-# What stands for a value that was not measured.
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "-", "?")
-_COUNTS = Step(1, "row")
+# Of a table without time.
+ROWS = Step(1, "row")
 # More steps than this for each row are no gaps any more: the table has another step.
 _SPARSE = 50
 
@@ -66,7 +65,7 @@ class SeriesTable:
     step : Step
         The same of all.
     past, known : tuple of str
-        Columns.
+        Columns; those that never change behind the past.
     filled : int
         Values of the target that were not measured, and were interpolated or are masked.
     """
@@ -89,7 +88,9 @@ def read_series(
     series: str | None = None,
     past: Sequence[str] = (),
     known: Sequence[str] = (),
+    static: Sequence[str] = (),
     gaps: Gaps = "error",
+    future: bool = False,
 ) -> SeriesTable:
     """Read a table with a row for each time stamp (of each series).
 
@@ -106,9 +107,13 @@ def read_series(
         The column that tells series apart (a long table).
     past, known : sequence of str
         Columns of numbers that go with the target: known up to now, and known ahead.
+    static : sequence of str
+        Columns of numbers that never change within a series.
     gaps : str
         What becomes of missing steps and values: ``error`` names them, ``mask`` leaves them out of
         every loss and every measure, ``interpolate`` draws a line between the values around.
+    future : bool
+        Rows at the end may have no target: those to forecast, with what is known of them.
 
     Raises
     ------
@@ -119,14 +124,17 @@ def read_series(
     if gaps not in GAPS:
         raise unknown_name("policy for gaps", gaps, GAPS)
     path = Path(path)
-    table = _read(path)
+    table = read_table(path)
     targets = [target] if isinstance(target, str) else list(target)
     stamp_columns = [] if time is None else [time] if isinstance(time, str) else list(time)
-    for column in (*targets, *stamp_columns, *past, *known, *([series] if series else [])):
+    for column in (*targets, *stamp_columns, *past, *known, *static, *([series] if series else [])):
         if column not in table.column_names:
             raise unknown_name(f"column of {path.name}", column, table.column_names)
     try:
-        return _series(table, targets, stamp_columns, series, tuple(past), tuple(known), gaps)
+        return _series(
+            table, targets, stamp_columns, series, tuple(past), tuple(known), tuple(static), gaps,
+            future,
+        )  # fmt: skip
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -138,18 +146,20 @@ def _series(
     column: str | None,
     past: tuple[str, ...],
     known: tuple[str, ...],
+    static: tuple[str, ...],
     gaps: Gaps,
+    future: bool,
 ) -> SeriesTable:
     if not table.num_rows:
         raise InputError("the table has no rows.")
-    numbers = {name: _numbers(table, name) for name in {*targets, *past, *known}}
-    stamps = _stamps(table, stamp_columns) if stamp_columns else None
+    numbers = {name: numbers_of(table, name) for name in {*targets, *past, *known, *static}}
+    stamps = stamps_of(table, stamp_columns) if stamp_columns else None
     found: list[Series] = []
     steps: dict[str, Step] = {}
     filled = 0
     for name, rows in _by_series(table, column):
         if stamps is None:
-            step, places = _COUNTS, np.arange(len(rows))
+            step, places = ROWS, np.arange(len(rows))
             every: np.ndarray = places
         else:
             step, places = find_step(stamps[rows], rows + FIRST_ROW, name)
@@ -163,15 +173,23 @@ def _series(
         steps[name] = step
         for one in targets:
             label = " ".join(filter(None, [name, one if len(targets) > 1 or not name else ""]))
-            values = _placed(numbers[one][rows], places, rows, every, one, label, gaps)
-            filled += len(every) - int(np.isfinite(numbers[one][rows]).sum())
-            extra = [
-                np.stack([
-                    _placed(numbers[c][rows], places, rows, every, c, label, gaps) for c in columns
-                ], 1) if columns else np.zeros((len(every), 0))
-                for columns in (past, known)
-            ]  # fmt: skip
-            found.append(Series(label, every, values, extra[0], extra[1]))
+            given = numbers[one][rows]
+            # Behind the last value that was measured there is nothing to be missed.
+            measured = np.flatnonzero(np.isfinite(given))
+            until = len(every)
+            if future and len(measured):
+                until = int(places[measured[-1]]) + 1
+            place = _Placing(places, rows, every, label, gaps)
+            filled += until - len(measured)
+            columns = [place(numbers[c][rows], c, until) for c in past]
+            columns += [place.constant(numbers[c][rows], c) for c in static]
+            ahead = [place(numbers[c][rows], c, len(every)) for c in known]
+            found.append(
+                Series(
+                    label, every, place(given, one, until),
+                    _side_by_side(columns, len(every)), _side_by_side(ahead, len(every)),
+                )
+            )  # fmt: skip
     one_step = next(iter(steps.values()))
     for name, step in steps.items():
         if step != one_step:
@@ -179,85 +197,7 @@ def _series(
                 f"series {next(iter(steps))} has steps of {one_step.words()}, series {name} of "
                 f"{step.words()}. Forecast them apart, or resample one of them."
             )
-    return SeriesTable(tuple(found), one_step, past, known, filled)
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    try:
-        if path.suffix in (".parquet", ".pq"):
-            return parquet.read_table(path)
-        # Everything as text first: a number that is none is to be named with its row.
-        with csv.open_csv(path) as stream:
-            names = stream.schema.names
-        options = csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-        )
-        return csv.read_csv(path, convert_options=options)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{path} is no table that can be read: {first}") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
-    """float64 ``(n,)``; NaN where nothing was measured."""
-    column = table[name].combine_chunks()
-    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
-        found = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), float)
-    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        text = compute.utf8_trim_whitespace(column)
-        missing = compute.or_kleene(
-            compute.is_in(text, pa.array(MISSING, text.type)), compute.is_null(text)
-        )
-        known = compute.if_else(missing, pa.scalar(None, text.type), text)
-        try:
-            found = np.asarray(known.cast(pa.float64()).to_numpy(zero_copy_only=False), float)
-        except pa.ArrowInvalid:
-            row, value = next(
-                (row, value) for row, value in enumerate(known.to_pylist())
-                if value is not None and not _is_number(value)
-            )  # fmt: skip
-            raise InputError(
-                f"row {row + FIRST_ROW}, column {name}: {value!r} is no number."
-            ) from None
-    else:
-        raise InputError(f"column {name} holds {column.type}, no numbers.")
-    endless = np.flatnonzero(np.isinf(found))
-    if len(endless):
-        raise InputError(f"row {endless[0] + FIRST_ROW}, column {name}: infinite.")
-    return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        pa.array([text]).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _stamps(table: pa.Table, columns: list[str]) -> np.ndarray:
-    if len(columns) == 1:
-        return parse_stamps(table[columns[0]].to_pylist(), columns[0])
-    wrong = [column for column in columns if column.lower() not in PARTS]
-    if wrong or [column.lower() for column in columns] != list(PARTS[: len(columns)]):
-        raise InputError(
-            f"time from several columns are year, month, day, hour, ... in this order; given were "
-            f"{', '.join(columns)}."
-        )
-    parts = [_numbers(table, column) for column in columns]
-    texts = []
-    for values in zip(*parts, strict=True):
-        if not np.isfinite(values).all():
-            texts.append("")
-            continue
-        whole = [int(value) for value in values] + [1, 1, 0, 0, 0][len(values) - 1 :]
-        year, month, day, hour, minute, second = whole
-        texts.append(f"{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
-    return parse_stamps(texts, "+".join(columns))
+    return SeriesTable(tuple(found), one_step, (*past, *static), known, filled)
 
 
 def _by_series(table: pa.Table, column: str | None) -> list[tuple[str, np.ndarray]]:
@@ -276,63 +216,68 @@ def _by_series(table: pa.Table, column: str | None) -> list[tuple[str, np.ndarra
     ]
 
 
-def _spread(values: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
-    found = np.full(length, np.nan)
-    found[places] = values
-    return found
+@dataclass(frozen=True, eq=False)
+class _Placing:
+    """Puts the values of a series' rows on its regular steps, by the policy for gaps."""
 
+    places: np.ndarray
+    rows: np.ndarray
+    every: np.ndarray
+    name: str
+    gaps: Gaps
 
-def _placed(
-    values: np.ndarray,
-    places: np.ndarray,
-    rows: np.ndarray,
-    every: np.ndarray,
-    column: str,
-    name: str,
-    gaps: Gaps,
-) -> np.ndarray:
-    """The values on the regular steps, by the policy for gaps."""
-    found = _spread(values, places, len(every))
-    missing = np.flatnonzero(~np.isfinite(found))
-    if not len(missing) or gaps == "mask":
+    def __call__(self, values: np.ndarray, column: str, until: int) -> np.ndarray:
+        found = np.full(len(self.every), np.nan)
+        found[self.places] = values
+        missing = np.flatnonzero(~np.isfinite(found[:until]))
+        if not len(missing) or self.gaps == "mask":
+            return found
+        if len(missing) == until:
+            raise InputError(f"{_of(self.name)}column {column} has no number.")
+        if self.gaps == "error":
+            raise InputError(self._gap(missing, until, column))
+        known = np.flatnonzero(np.isfinite(found[:until]))
+        if missing[-1] > known[-1] or missing[0] < known[0]:
+            end = "end" if missing[-1] > known[-1] else "beginning"
+            raise InputError(
+                f"{_of(self.name)}column {column} has no number at the {end}, where there is "
+                "nothing to draw a line to. Cut these rows off, or use --gaps mask."
+            )
+        found[missing] = np.interp(missing, known, found[known])
         return found
-    if len(missing) == len(found):
-        raise InputError(f"{_of(name)}column {column} has no number.")
-    if gaps == "error":
-        raise InputError(_gap(found, missing, places, rows, every, column, name))
-    known = np.flatnonzero(np.isfinite(found))
-    if missing[-1] > known[-1] or missing[0] < known[0]:
-        end = "end" if missing[-1] > known[-1] else "beginning"
-        raise InputError(
-            f"{_of(name)}column {column} has no number at the {end}, where there is nothing to "
-            f"draw a line to. Cut these rows off, or use --gaps mask."
+
+    def constant(self, values: np.ndarray, column: str) -> np.ndarray:
+        """What never changes, on all steps, those that have no row too."""
+        known = np.flatnonzero(np.isfinite(values))
+        if not len(known):
+            raise InputError(f"{_of(self.name)}column {column} has no number.")
+        other = np.flatnonzero(values[known] != values[known[0]])
+        if len(other):
+            row = int(self.rows[known[other[0]]]) + FIRST_ROW
+            raise InputError(
+                f"{_of(self.name)}row {row}, column {column}: {values[known[other[0]]]:g}, and "
+                f"before that {values[known[0]]:g}. What changes is no --static column: use --past."
+            )
+        return np.full(len(self.every), values[known[0]])
+
+    def _gap(self, missing: np.ndarray, until: int, column: str) -> str:
+        """The first gap, in words, and how many there are."""
+        first = int(missing[0])
+        at = np.flatnonzero(self.places == first)
+        if len(at):
+            what = f"row {int(self.rows[at[0]]) + FIRST_ROW}, column {column}: no number"
+        else:
+            after = int(self.rows[np.searchsorted(self.places, first) - 1]) + FIRST_ROW
+            stamp = str(self.every[first]).replace("T", " ")
+            what = f"after row {after}: {stamp} and perhaps more are missing"
+        return (
+            f"{_of(self.name)}{what}; {len(missing)} of {until} steps are without a number. Choose "
+            "what to do with --gaps mask or --gaps interpolate."
         )
-    found[missing] = np.interp(missing, known, found[known])
-    return found
 
 
-def _gap(
-    found: np.ndarray,
-    missing: np.ndarray,
-    places: np.ndarray,
-    rows: np.ndarray,
-    every: np.ndarray,
-    column: str,
-    name: str,
-) -> str:
-    """The first gap, in words, and how many there are."""
-    first = int(missing[0])
-    at = np.flatnonzero(places == first)
-    if len(at):
-        what = f"row {int(rows[at[0]]) + FIRST_ROW}, column {column}: no number"
-    else:
-        after = int(rows[np.searchsorted(places, first) - 1]) + FIRST_ROW
-        stamp = str(every[first]).replace("T", " ")
-        what = f"after row {after}: {stamp} and perhaps more are missing"
-    return (
-        f"{_of(name)}{what}; {len(missing)} of {len(found)} steps are without a number. Choose "
-        "what to do with --gaps mask or --gaps interpolate."
-    )
+def _side_by_side(columns: Sequence[np.ndarray], length: int) -> np.ndarray:
+    return np.stack(columns, 1) if columns else np.zeros((length, 0))
 
 
 def _of(name: str) -> str:

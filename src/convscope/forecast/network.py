@@ -46,6 +46,9 @@ class ForecastNet(nn.Module):
         What is taken off each window's target before, and put back after: ``last`` its last
         measured value (Zeng et al. 2023); ``window`` its mean, and it is divided by its spread;
         ``revin`` the same with a learned factor and offset (Kim et al. 2022); ``none``.
+    look_back : int, optional
+        Steps before the newest that are read, no more than the stack reads; default all that it
+        reads. Zeros stand for those before.
     shortcut : bool
         Add a linear map from the target's window to the steps ahead, so that the convolutions
         learn what it cannot say.
@@ -64,6 +67,7 @@ class ForecastNet(nn.Module):
         kernel_size: int = 3,
         dropout: float = 0.1,
         normalise: Normalise = "last",
+        look_back: int | None = None,
         shortcut: bool = False,
     ) -> None:
         super().__init__()
@@ -74,6 +78,7 @@ class ForecastNet(nn.Module):
         if horizon < 1:
             raise InputError(f"horizon={horizon}: a forecast is 1 step ahead or more.")
         self.horizon, self.outputs, self.normalise = horizon, outputs, normalise
+        self.channels, self.known = channels, known
         count = horizon * outputs.count
         self.body: PlainTCN | TCN
         if body == "plain":
@@ -85,6 +90,12 @@ class ForecastNet(nn.Module):
                 count, channels, channels=[filters] * len(dilations), kernel_size=kernel_size,
                 dilations=dilations, dropout=dropout,
             )  # fmt: skip
+        #: Steps before the newest that a forecast reads.
+        self.look_back = self.body.look_back if look_back is None else look_back
+        if not 0 <= self.look_back <= self.body.look_back:
+            raise InputError(
+                f"look_back={look_back}: these convolutions look back {self.body.look_back} steps."
+            )
         self.ahead = nn.Linear(known * horizon, count, bias=False) if known else None
         self.direct = nn.Linear(self.look_back + 1, count, bias=False) if shortcut else None
         self.log_factor = nn.Parameter(torch.zeros(1)) if normalise == "revin" else None
@@ -96,10 +107,29 @@ class ForecastNet(nn.Module):
             if layer is not None:
                 nn.init.zeros_(layer.weight)
 
-    @property
-    def look_back(self) -> int:
-        """Steps before the newest that a forecast reads."""
-        return self.body.look_back
+    def start_linear(self, weight: Tensor, bias: Tensor) -> None:
+        """Begin with a linear forecast, which the convolutions then mend.
+
+        Parameters
+        ----------
+        weight : Tensor
+            ``(look_back + 1, horizon)``: of the window after its last value was taken off.
+        bias : Tensor
+            ``(horizon,)``.
+
+        Raises
+        ------
+        InputError
+            The network has no linear map, or takes something else off.
+        """
+        if self.direct is None or self.normalise != "last":
+            raise InputError("Only a network with shortcut and normalise='last' begins so.")
+        # What is no spread: the mean, or all quantiles.
+        means = 1 if self.outputs.kind == "gaussian" else self.outputs.count
+        rows = means * self.horizon
+        with torch.no_grad():
+            self.direct.weight[:rows] = weight.T.repeat(means, 1)
+            self.body.linear.bias[:rows] = bias.repeat(means)
 
     def forward(self, context: Tensor, ahead: Tensor | None = None) -> Tensor:
         """Windows to forecasts.

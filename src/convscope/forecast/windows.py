@@ -31,7 +31,11 @@ class Scaling:
     known: np.ndarray
 
 
-def fit_scaling(series: Sequence[Series], rows: slice) -> Scaling:
+# The same of every series, or of each its own.
+Rows = slice | Sequence[slice]
+
+
+def fit_scaling(series: Sequence[Series], rows: Rows) -> Scaling:
     """Learn means and spreads from some rows of each series, the training rows.
 
     A column that does not vary is only moved to 0.
@@ -42,8 +46,9 @@ def fit_scaling(series: Sequence[Series], rows: slice) -> Scaling:
         A series is measured nowhere in them.
     """
     target = []
-    for one in series:
-        values = one.target[rows]
+    parts = rows_of(series, rows)
+    for one, part in zip(series, parts, strict=True):
+        values = one.target[part]
         if not np.isfinite(values).any():
             raise InputError(f"Series {one.name} has no number in the rows to learn from.")
         target.append(_moments(values))
@@ -51,9 +56,17 @@ def fit_scaling(series: Sequence[Series], rows: slice) -> Scaling:
         np.array(target),
         *(
             np.array([_moments(column) for column in np.concatenate(some).T]).reshape(-1, 2)
-            for some in ([one.past[rows] for one in series], [one.known[rows] for one in series])
+            for some in (
+                [one.past[part] for one, part in zip(series, parts, strict=True)],
+                [one.known[part] for one, part in zip(series, parts, strict=True)],
+            )
         ),
     )
+
+
+def rows_of(series: Sequence[Series], rows: Rows) -> list[slice]:
+    """The rows of each series."""
+    return [rows] * len(series) if isinstance(rows, slice) else list(rows)
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
@@ -95,8 +108,8 @@ class Windows:
     look_back : int
         Steps before the newest that a window holds.
     horizon : int
-    rows : slice
-        A window's truths lie in them, all of them; so may its context reach before them.
+    rows : slice or sequence of slice
+        Of each series; a window's truths lie in them, all of them; its context may reach before.
     stride : int
         Between the windows of a series.
 
@@ -108,26 +121,33 @@ class Windows:
 
     def __init__(
         self, series: Sequence[Series], scaling: Scaling, look_back: int, horizon: int,
-        rows: slice = slice(None), *, stride: int = 1,
+        rows: Rows = slice(None), *, stride: int = 1,
     ) -> None:  # fmt: skip
         self.look_back, self.horizon = look_back, horizon
         self.past, self.known = len(scaling.past), len(scaling.known)
         starts: list[np.ndarray] = []
+        firsts: list[np.ndarray] = []
         numbers: list[np.ndarray] = []
         tables: list[np.ndarray] = []
         offset = 0
-        for number, one in enumerate(series):
-            first, stop, _ = rows.indices(len(one))
+        parts = rows_of(series, rows)
+        for number, (one, part) in enumerate(zip(series, parts, strict=True)):
+            first, stop, _ = part.indices(len(one))
             # Of a window that begins here, the first truth is that many steps later.
             begins = np.arange(max(0, first - look_back - 1), stop - horizon - look_back, stride)
             starts.append(begins + offset)
+            firsts.append(begins + look_back + 1)
             numbers.append(np.full(len(begins), number))
-            tables.append(_scaled(one, scaling, number))
+            tables.append(
+                scaled_columns(one.target, one.past, one.known, scaling, scaling.target[number])
+            )
             offset += len(one)
         self.starts = np.concatenate(starts)
+        #: Of each window the row of its series where its first truth lies.
+        self.firsts = np.concatenate(firsts)
         self.series = np.concatenate(numbers)
         if not len(self.starts):
-            length = max(rows.indices(len(one))[1] for one in series)
+            length = max(part.indices(len(one))[1] for one, part in zip(series, parts, strict=True))
             check_look_back(look_back, length, horizon)
             raise InputError(f"The rows hold no window of {look_back + 1} and {horizon} steps.")
         self.table = torch.from_numpy(np.concatenate(tables).astype(np.float32))
@@ -152,13 +172,32 @@ class Windows:
         return Batch(context.contiguous(), ahead.contiguous(), truth)
 
 
-def _scaled(one: Series, scaling: Scaling, number: int) -> np.ndarray:
-    """float64 ``(n, channels)``: target, measured, past, known."""
-    mean, spread = scaling.target[number]
-    measured = one.measured
-    target = np.where(measured, (np.nan_to_num(one.target) - mean) / spread, 0.0)
-    columns = [target[:, None], measured[:, None].astype(float)]
-    for values, moments in ((one.past, scaling.past), (one.known, scaling.known)):
-        moved = (values - moments[:, 0]) / moments[:, 1]
-        columns.append(np.where(np.isfinite(moved), moved, 0.0))
+def scaled_columns(
+    target: np.ndarray, past: np.ndarray, known: np.ndarray, scaling: Scaling, moments: np.ndarray
+) -> np.ndarray:
+    """What a network reads of some steps: float64 ``(n, channels)``.
+
+    Parameters
+    ----------
+    target : numpy.ndarray
+        ``(n,)``.
+    past, known : numpy.ndarray
+        ``(n, columns)``.
+    scaling : Scaling
+        Of the columns.
+    moments : numpy.ndarray
+        ``(2,)``: mean and spread of the series.
+
+    Returns
+    -------
+    numpy.ndarray
+        Target, measured, past, known; 0 where nothing was measured.
+    """
+    mean, spread = moments
+    measured = np.isfinite(target)
+    moved = np.where(measured, (np.nan_to_num(target) - mean) / spread, 0.0)
+    columns = [moved[:, None], measured[:, None].astype(float)]
+    for values, each in ((past, scaling.past), (known, scaling.known)):
+        of = (values - each[:, 0]) / each[:, 1]
+        columns.append(np.where(np.isfinite(of), of, 0.0))
     return np.concatenate(columns, axis=1)

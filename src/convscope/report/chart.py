@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,11 +19,28 @@ _MANY, _ENOUGH_POWERS = 20, 3
 
 @dataclass(frozen=True)
 class Series:
-    """Values to draw; ``style`` is the CSS class of the line: ``train`` or ``valid``."""
+    """Values to draw; ``style`` is the CSS class of the line: ``train``, ``valid`` or ``other``."""
 
     name: str
     style: str
     values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Between two lines; None in either is a gap."""
+
+    name: str
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Area:
+    """A drawn band: an SVG point list around it."""
+
+    name: str
+    points: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,7 @@ class Chart:
     lines: tuple[Line, ...]
     hits: tuple[Hit, ...]
     mark: Tick | None
+    areas: tuple[Area, ...] = ()
     width: float = WIDTH
     height: float = HEIGHT
     left: float = LEFT
@@ -103,6 +121,7 @@ def line_chart(
     as_percent: bool = False,
     mark: int | None = None,
     mark_label: str = "",
+    bands: Sequence[Band] = (),
 ) -> Chart | None:
     """Lay out a chart of one or more series over the same x.
 
@@ -122,6 +141,8 @@ def line_chart(
     mark : int or None
         Index into ``x`` of the chosen point.
     mark_label : str
+    bands : sequence of Band
+        Areas behind the lines, the widest first.
 
     Returns
     -------
@@ -130,6 +151,7 @@ def line_chart(
     """
     present = [s for s in series if any(value is not None for value in s.values)]
     values = [value for s in present for value in s.values if value is not None]
+    values += [v for band in bands for v in (*band.low, *band.high) if v is not None]
     if not values:
         return None
     along = [math.log10(value) for value in x] if log_x else list(x)
@@ -166,7 +188,20 @@ def line_chart(
         lines=lines,
         hits=_hits(x, places, present, x_word, as_percent),
         mark=None if mark is None else Tick(places[mark], mark_label),
+        areas=tuple(_area(band, places, place_y) for band in bands),
     )
+
+
+def _area(band: Band, xs: Sequence[float], place_y: Callable[[float], float]) -> Area:
+    """Along the upper line, and back along the lower."""
+    known = [
+        (x, place_y(low), place_y(high))
+        for x, low, high in zip(xs, band.low, band.high, strict=True)
+        if low is not None and high is not None
+    ]
+    there = [f"{x:g},{high:g}" for x, _, high in known]
+    back = [f"{x:g},{low:g}" for x, low, _ in reversed(known)]
+    return Area(band.name, " ".join([*there, *back]))
 
 
 def _line(series: Series, xs: Sequence[float], ys: Sequence[float | None]) -> Line:
