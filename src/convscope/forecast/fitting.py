@@ -32,7 +32,7 @@ from convscope.forecast.preparing import (
     shape_of,
     with_columns,
 )
-from convscope.forecast.rolling import Forecast, next_steps, time_text
+from convscope.forecast.rolling import Forecast, next_steps, time_texts
 from convscope.forecast.run import ForecastInfo, ForecastRun, StepInfo, write_history
 from convscope.geometry import trace
 from convscope.progress import Progress
@@ -219,9 +219,10 @@ def write_backtest(found: Backtest, out: Path, series: Sequence[Series], overwri
             ("origins", str(len(found.folds))),
             ("network", "trained anew for each origin" if found.refit else "trained once"),
         ]
+        starts = series[0].stamps[[fold.test[0].start for fold in found.folds]]
         folds = [
-            (f"from {time_text(series[0].stamps[fold.test[0].start])}", fold.judged)
-            for fold in found.folds
+            (f"from {start}", fold.judged)
+            for start, fold in zip(time_texts(starts), found.folds, strict=True)
         ]
         html = render(
             Shown(f"Backtest, {found.options.horizon} steps ahead", facts), found.judged,

@@ -199,6 +199,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         numpy.ndarray or pandas object
             As y was: ``(len(fh),)`` or ``(len(fh), series)``.
         """
+        self._fitted()
         wanted = self.fh_ if fh is None else horizon_of(fh)
         found = self._forecast(int(wanted.max()), X, ())
         values = np.stack([one.values[wanted - 1] for one in found], 1)
@@ -226,6 +227,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             coverages ``(..., coverages, 2)``. Of pandas a frame with columns (series, coverage,
             ``lower`` or ``upper``).
         """
+        self._fitted()
         wanted = self.fh_ if fh is None else horizon_of(fh)
         many = not isinstance(coverage, float | int)
         levels = tuple(coverage) if isinstance(coverage, Sequence | np.ndarray) else (coverage,)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from convscope.data.series import Series as Measured
 from convscope.forecast.explaining import OverTime, mean_over_steps
 from convscope.forecast.judging import NAMES, Judged
-from convscope.forecast.rolling import Forecast, time_text
+from convscope.forecast.rolling import Forecast, time_texts
 from convscope.report.chart import Band, Chart, Series, line_chart
 from convscope.report.rendering import style, template
 
@@ -141,7 +141,7 @@ def _future(past: Measured, said: Forecast) -> Chart | None:
         Band(f"{100 * level:g} %", (*none, *_values(low)), (*none, *_values(high)))
         for level, (low, high) in sorted(said.bounds.items(), reverse=True)
     ]
-    since = time_text(past.stamps[-1])
+    since = time_texts(past.stamps[-back:])[-1]
     return line_chart(
         said.name or "forecast", f"steps from {since}", x, [history, line], x_word="step",
         bands=bands, mark=back - 1, mark_label="now",

@@ -45,9 +45,9 @@ class Forecast:
     def rows(self) -> list[dict[str, Any]]:
         """A row for each step: series, time, forecast, and both bounds of each coverage."""
         found = []
-        for place, stamp in enumerate(self.stamps):
+        for place, stamp in enumerate(time_texts(self.stamps)):
             row: dict[str, Any] = {
-                "series": self.name, "time": time_text(stamp), "step": place + 1,
+                "series": self.name, "time": stamp, "step": place + 1,
                 "forecast": float(self.values[place]),
             }  # fmt: skip
             for coverage, (low, high) in self.bounds.items():
@@ -57,9 +57,14 @@ class Forecast:
         return found
 
 
-def time_text(stamp: Any) -> str | int:
-    """A time stamp as tables have it, or the number of a step."""
-    return str(stamp).replace("T", " ") if isinstance(stamp, np.datetime64) else int(stamp)
+def time_texts(stamps: np.ndarray) -> list[str] | list[int]:
+    """Time stamps as tables have them, dates alone where all are midnight; or numbers of steps."""
+    if stamps.dtype.kind != "M":
+        return [int(stamp) for stamp in stamps]
+    days = stamps.astype("datetime64[D]")
+    if (days == stamps).all():
+        return [str(day) for day in days]
+    return [str(stamp).replace("T", " ") for stamp in stamps]
 
 
 def next_steps(
