@@ -20,12 +20,14 @@ from PIL import Image
 from common import material as given_material
 from common import parser, row, say
 from convscope import FitOptions, fit
+from convscope.audit.association import associations
 from convscope.audit.finding import Finding
 from convscope.audit.judging import Judge
 from convscope.audit.looks import FRAMES, look_at
 from convscope.audit.markers import find_markers
 from convscope.audit.material import PLACE, Material, gather, in_frame
 from convscope.audit.proving import prove
+from convscope.audit.result import ALARM
 from convscope.audit.running import audit, examine
 from convscope.data.folder import scan
 from convscope.data.survey import in_workers
@@ -39,6 +41,8 @@ from plants import KINDS, write
 SHARES = (0.5, 0.8, 1.0)
 GOALS = {0.5: 0.6, 0.8: 0.9, 1.0: 0.9}
 DRAWS, MOST_ALARMS, MASS, MINUTES, RISE = 20, 1, 0.7, 6, 0.10
+NOISE = ((100, 100), (160, 40), (180, 20), (25,) * 8)
+NOISE_SETS, NOISE_RATE = 400, 0.05
 # A finding is of the plant if so much of its region lies inside.
 _INSIDE = 0.3
 
@@ -238,9 +242,36 @@ def remedy_row(folder: Path, quick: bool) -> None:
         groups={} if remedy is None else remedy.to_dict()["groups"])  # fmt: skip
 
 
+def noise_rows(quick: bool) -> None:
+    """Eight properties of pure noise: how often one of them is called telling."""
+    sets = 20 if quick else NOISE_SETS
+    for shares in NOISE:
+        drawn = np.random.default_rng(0)
+        alarms = {0.05: 0, ALARM: 0}
+        for _ in range(sets):
+            labels = np.repeat([f"c{k}" for k in range(len(shares))], shares)
+            noise: dict[str, np.ndarray] = {
+                f"x{k}": drawn.normal(size=len(labels)) for k in range(7)
+            }
+            noise["text"] = drawn.choice(list("abcd"), len(labels))
+            found = associations(noise, labels, seed=int(drawn.integers(1000)))
+            least = min(one.corrected for one in found)
+            for level in alarms:
+                alarms[level] += least <= level
+        rates = {level: count / sets for level, count in alarms.items()}
+        words = "/".join(str(share) for share in shares)
+        say(f"noise {words}: {rates}")
+        row(
+            f"sets of noise that raise an alarm, classes of {words}", "5 %",
+            None if not rates[ALARM] else NOISE_RATE / rates[ALARM], 1.0, rates[ALARM], NOISE_RATE,
+            "share of sets", sets=sets, at_corrected_5_percent=rates[0.05],
+        )  # fmt: skip
+
+
 def main() -> None:
     """All rows."""
     options = parser(__doc__).parse_args()
+    noise_rows(options.quick)
     with given_material(options) as (photos, weights, _), tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         clean = saved_again(photos, folder / "photos")
