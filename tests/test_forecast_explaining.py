@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,3 +175,26 @@ def test_live_from_a_forecaster() -> None:
     np.testing.assert_allclose(said[0], fitted.predict(fh=[1, 2, 3]), atol=1e-4)
     with pytest.raises(InputError, match="2 past columns were given"):
         live.step(np.zeros((1, 3)), state)
+
+
+# Examples
+
+
+def test_examples_run(capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                      monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    example("adding_problem", "--quick", monkeypatch=monkeypatch)
+    said = capsys.readouterr().out
+    losses = [float(found) for found in re.findall(r"loss (\S+),", said)]
+    assert len(losses) == 30
+    assert losses[-1] < losses[0]
+    pytest.importorskip("matplotlib", reason="the example draws with Matplotlib")
+    out = tmp_path / "drawn.png"
+    example("forecast_modulation", "--quick", "--out", str(out), monkeypatch=monkeypatch)
+    assert "dilations 1, 2, 4, 8" in capsys.readouterr().out
+    assert out.stat().st_size > 10_000
+
+
+def example(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).resolve().parents[1] / "examples" / f"{name}.py"
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    runpy.run_path(str(path), run_name="__main__")

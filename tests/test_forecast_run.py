@@ -55,7 +55,8 @@ def test_what_lies_in_a_run(run: ForecastRun) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert metrics["verdict"]["text"].replace("'", "&#39;") in page
     assert "the last season" in page
-    assert 'data-layer="' in page  # the network, drawn
+    assert 'data-layer="' in (run.path / "look-back.svg").read_text(encoding="utf-8")
+    assert "data:image/svg+xml;base64," in page
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
 
 

@@ -53,14 +53,14 @@ class ForecastOptions(_Strict):
     body: Literal["plain", "residual"] = "residual"
     filters: int = Field(32, ge=1)
     kernel_size: int = Field(3, ge=2, description="1 reads the present only")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
     normalise: Literal["none", "last", "window", "revin"] = "last"
     shortcut: bool = Field(True, description="a linear map beside the convolutions")
     output: Literal["point", "quantiles", "gaussian"] = "point"
     levels: Shares = Field((0.1, 0.5, 0.9), description="of quantiles")
     epochs: int = Field(30, ge=1, le=100_000, description="at most")
     batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     patience: int = Field(5, ge=1)
     valid: float = Field(0.1, gt=0, lt=0.5, description="share of the rows, before the test rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from convscope.data.series import Series as Measured
 from convscope.forecast.explaining import OverTime, mean_over_steps
@@ -78,7 +78,7 @@ def render(
         names=[said.name for _, said in forecasts[:_MOST_SERIES]],
         folds=[(where, score_rows(one), one.windows) for where, one in folds],
         explained=[] if explained is None else _explained(*explained),
-        drawn=Markup(_inline(drawn)),
+        drawn=_uri(drawn),
         curves=None if epochs is None else _curves(epochs),
     )
 
@@ -96,9 +96,11 @@ def score_rows(judged: Judged) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["mae_scaled"] is None, row["mae_scaled"]))
 
 
-def _inline(drawn: str) -> str:
-    """An SVG without what stands before it."""
-    return drawn[drawn.index("<svg") :] if "<svg" in drawn else ""
+def _uri(drawn: str) -> str:
+    """An SVG as an image of its own, so that its style is not the page's."""
+    if not drawn:
+        return ""
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawn.encode()).decode('ascii')}"
 
 
 def _errors_by_step(judged: Judged) -> Chart | None:
