@@ -155,6 +155,18 @@ def test_every_output_gives_intervals(output: str, normalise: str) -> None:
     assert (found.predict(fh=[1, 2]) < high).all()
 
 
+def test_explain_says_which_steps(fitted: Forecaster) -> None:
+    found = fitted.explain()
+    assert found.occlusion.map.shape == found.saliency.map.shape == (3, fitted.look_back_ + 1)
+    # The score is the forecast itself, in spreads of the series.
+    mean, spread = fitted.model_.scaling.target[0]
+    np.testing.assert_allclose(found.occlusion.score * spread + mean, fitted.predict(), rtol=1e-5)
+    with pytest.raises(InputError, match="says steps 1 to 4"):
+        fitted.explain(fh=5)
+    with pytest.raises(InputError, match="series=1"):
+        fitted.explain(series=1)
+
+
 def test_scikit_learn_can_clone_it() -> None:
     one = forecaster(filters=7)
     assert clone(one).get_params() == one.get_params()

@@ -15,6 +15,7 @@ from convscope.data.series import ROWS, Series
 from convscope.data.timeline import Step
 from convscope.errors import InputError
 from convscope.forecast.calendar import calendar_columns, with_calendar
+from convscope.forecast.explaining import OverTime, explain_forecast
 from convscope.forecast.given import Given, as_frame, as_given, horizon_of
 from convscope.forecast.learning import learn
 from convscope.forecast.live import Live
@@ -241,6 +242,32 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         bounds = bounds if many else bounds[:, :, 0]
         return bounds[:, 0] if self._given.single else bounds
 
+    def explain(self, fh: Horizon | None = None, X: Any = None, *, series: int = 0) -> OverTime:
+        """Which past steps made the forecast of one series.
+
+        Parameters
+        ----------
+        fh : int or sequence of int, optional
+            Steps ahead, within what the network says at once; default those of :meth:`fit`.
+        X : array or pandas.DataFrame, optional
+            As for :meth:`predict`, of all steps that the network says at once.
+        series : int
+            Its number.
+
+        Returns
+        -------
+        OverTime
+            Saliency and occlusion, ``(len(fh), look_back_ + 1)`` each, the newest step last.
+        """
+        self._fitted()
+        wanted = self.fh_ if fh is None else horizon_of(fh)
+        every, known = self._inputs(self.model_.horizon, X)
+        if not 0 <= series < len(every):
+            raise InputError(f"series={series}: there are {len(every)}, counted from 0.")
+        context = self.model_.context(every[series : series + 1])[0]
+        ahead = self.model_.ahead(known[series][None])[0]
+        return explain_forecast(self.model_, context, ahead, tuple(map(int, wanted)))
+
     def live(self) -> Live:
         """Forecasts after each new step, for the price of one step.
 
@@ -253,6 +280,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return Live(self.model_)
 
     def _forecast(self, steps: int, X: Any, coverages: tuple[float, ...]) -> list[Forecast]:
+        series, known = self._inputs(steps, X)
+        return next_steps(
+            self.model_, series, self._given.step, steps, known=known, coverages=coverages,
+            seed=self.random_state,
+        )  # fmt: skip
+
+    def _inputs(self, steps: int, X: Any) -> tuple[tuple[Series, ...], list[np.ndarray]]:
+        """The series with the calendar, and of each what is known ahead."""
         given = self._fitted()
         columns = given.series[0].known.shape[1]
         ahead = given.ahead(X, steps)
@@ -268,10 +303,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
             if ahead is not None:
                 table[:, :columns] = ahead
             known.append(table)
-        return next_steps(
-            self.model_, series, given.step, steps, known=known, coverages=coverages,
-            seed=self.random_state,
-        )  # fmt: skip
+        return series, known
 
     def _with_calendar(self, series: tuple[Series, ...], step: Step) -> tuple[Series, ...]:
         if not (self.calendar and calendar_columns(step)):

@@ -18,8 +18,8 @@ from convscope.forecast.model import Model
 from convscope.forecast.rolling import COVERAGES
 from convscope.forecast.windows import Windows, rows_of
 
-# Windows that are compared at most; of longer series every second, third, ...
-_MOST = 20_000
+# Forecast values that are compared at most; of longer series every second, third, ... window.
+_MOST = 2_000_000
 _AT_ONCE = 1024
 _DRAWS = 1000
 # A linear model reads no more than this.
@@ -205,7 +205,12 @@ def answers_of(
         for one, part in zip(series, rows, strict=True)
     )
     windows = Windows(
-        series, model.scaling, model.look_back, model.horizon, rows, stride=-(-count // _MOST) or 1
+        series,
+        model.scaling,
+        model.look_back,
+        model.horizon,
+        rows,
+        stride=max(1, -(-count * model.horizon // _MOST)),
     )
     linear = fit_linear(model, series, train)
     reach = max(model.look_back + 1, season)
