@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,10 +128,17 @@ def test_the_verdict_knows_chance() -> None:
     assert better.beats
     assert better.gain == pytest.approx(0.5, abs=0.05)
     assert better.interval[0] < better.gain < better.interval[1]
-    assert "50." in better.words() or "4" in better.words()
+    assert "beats the last value: its error is" in better.words()
+    assert "% less" in better.words()
     worse = judge(answers(bad, good, truths)).verdict
     assert not worse.beats
     assert worse.words().endswith("Use the last value.")
+    assert re.search(
+        r"its error is 103\.5 % larger \(95 % interval 94\.7 to 113\.4 %\)", worse.words()
+    )
+    few = judge(answers(good[:9], bad[:9], truths[:9])).verdict
+    assert few.stretches == 3
+    assert "3 stretches of a horizon's length: few" in few.words()
     alike = judge(answers(good, good[::-1], truths)).verdict
     assert not alike.beats
     assert "beyond chance" in alike.words()

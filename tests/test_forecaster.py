@@ -104,13 +104,47 @@ def test_update_moves_on(fitted: Forecaster) -> None:
     assert moved.cutoff_ == 200
     assert fitted.cutoff_ == 199
     assert moved.predict(fh=1)[0] > fitted.predict(fh=1)[0] + 5
+
+
+def test_update_puts_stamped_rows_in_their_place() -> None:
     index = pd.date_range("2024-01-01", periods=150, freq="h")
-    y = pd.Series(wave(150), index=index)
-    stamped = forecaster().fit(y[:140], fh=1)
-    stamped.update(y[140:])
-    assert stamped.predict().index[0] == index[-1] + pd.Timedelta(hours=1)
+    y = pd.Series(wave(150), index=index, name="load")
+    one = forecaster().fit(y[:140], fh=1)
+    before = one.predict()
+    # What is known already changes nothing, whatever its name.
+    again = one.update(y[138:140].rename(None)).predict()
+    pd.testing.assert_series_equal(again, before)
+    pd.testing.assert_series_equal(one.update(y[:2]).predict(), before)
+    # One row is enough; rows that nobody gave are gaps.
+    one.update(y[145:146])
+    assert one.cutoff_ == np.datetime64(index[145])
+    target = one._given.series[0].target
+    assert np.isnan(target[140:145]).all()
+    assert one.predict().index[0] == index[146]
+    one.update(y[140:])
+    np.testing.assert_array_equal(one._given.series[0].target, y.to_numpy())
+    one.update(np.array([11.0, 12.0]))  # without stamps: they follow
+    assert one.predict().index[0] == index[-1] + pd.Timedelta(hours=3)
+    with pytest.raises(InputError, match="lies between the steps of 1 hour"):
+        one.update(pd.Series([1.0], index=[index[-1] + pd.Timedelta(minutes=90)]))
+    with pytest.raises(InputError, match="lies before the first row"):
+        one.update(pd.Series([1.0], index=[index[0] - pd.Timedelta(hours=1)]))
     with pytest.raises(InputError, match="2 series were given"):
-        stamped.update(pd.DataFrame({"a": y, "b": y}))
+        one.update(pd.DataFrame({"a": y, "b": y}))
+    months = pd.Series(wave(90), index=pd.date_range("2010-01-31", periods=90, freq="ME"))
+    monthly = forecaster().fit(months[:80], fh=1).update(months[80:81])
+    assert str(monthly.predict().index[0].date()) == "2016-10-31"
+
+
+def test_intervals_do_not_narrow_beyond_the_horizon(fitted: Forecaster) -> None:
+    steps = list(range(1, 41))
+    middle = fitted.predict(fh=steps)
+    low, high = fitted.predict_interval(fh=steps, coverage=0.8).T
+    assert (low < middle).all()
+    assert (middle < high).all()
+    last = 3  # the horizon is 4
+    assert (high - middle)[4:].min() >= (high - middle)[last] - 1e-9
+    assert (middle - low)[4:].min() >= (middle - low)[last] - 1e-9
 
 
 def test_what_is_known_ahead_is_used() -> None:

@@ -168,6 +168,11 @@ class Run:
         try:
             return RunInfo.model_validate_json(text)
         except ValidationError as error:
+            if '"kind": "forecast"' in text:
+                raise InputError(
+                    f"{self.path} holds a forecaster, no classifier of photos: use convscope "
+                    "forecast predict. Its network is drawn in look-back.svg."
+                ) from None
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "run.json"
             raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from convscope.data.series import ROWS, Series
+from convscope.data.series import Series
 from convscope.data.timeline import Step
 from convscope.errors import InputError
 from convscope.forecast.calendar import calendar_columns, with_calendar
@@ -162,26 +162,29 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]
         return self._fitted().series[0].stamps[-1]
 
     def update(self, y: Any, X: Any = None, *, past: Any = None) -> Self:
-        """Take what was measured since, or instead: forecasts start from its end.
+        """Take what was measured since; forecasts start from its end. Nothing is learned anew.
 
-        Nothing is learned anew. Rows that follow those that are known are put behind them; others
-        take their place.
+        Rows with time stamps take their place: those that are known already are replaced, and steps
+        that nobody gave count as not measured. Rows without follow those that are known.
 
         Parameters
         ----------
         y, X, past
             As for :meth:`fit`.
+
+        Raises
+        ------
+        InputError
+            Another number of series or columns, or stamps that lie between the steps.
         """
-        before, given = self._fitted(), as_given(y, X, past)
+        before = self._fitted()
+        given = as_given(y, X, past, step=before.step)
         if len(given.series) != len(before.series):
             raise InputError(
                 f"{len(given.series)} series were given; this forecaster knows "
                 f"{len(before.series)}."
             )
-        # Rows without time stamps say nothing of where they belong: they follow.
-        if given.step == ROWS or given.series[0].stamps[0] > before.series[0].stamps[-1]:
-            given = before.followed_by(given)
-        self._given = given
+        self._given = before.with_rows(given)
         return self
 
     def predict(self, fh: Horizon | None = None, X: Any = None) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from convscope.data.series import ROWS, Series
-from convscope.data.timeline import Step, find_step
+from convscope.data.timeline import Step, find_step, stamps_after
 from convscope.errors import InputError
 
 
@@ -33,20 +33,44 @@ class Given:
     single: bool
     pandas: Any
 
-    def followed_by(self, later: Given) -> Given:
-        """These rows, and then others."""
+    def with_rows(self, later: Given) -> Given:
+        """These rows and others: what is known already is replaced, what lies between is missing.
+
+        Rows without time stamps follow those that are known.
+
+        Raises
+        ------
+        InputError
+            They lie between the steps, or before the first row; or have other columns.
+        """
         joined = []
         for one, other in zip(self.series, later.series, strict=True):
-            stamps = other.stamps
-            if self.step == ROWS:
-                stamps = np.arange(len(other)) + int(one.stamps[-1]) + 1
-            parts = (
-                np.concatenate([getattr(one, name), getattr(other, name)])
-                for name in ("target", "past", "known")
-            )
-            joined.append(Series(one.name, np.concatenate([one.stamps, stamps]), *parts))
-        if self.step != ROWS:
-            find_step(joined[0].stamps, np.arange(len(joined[0])))
+            places = len(one) + np.arange(len(other))
+            if self.step.unit != "row" and other.stamps.dtype.kind == "M":
+                places = places_of(other.stamps, one.stamps[0], self.step)
+            length = max(len(one), int(places.max()) + 1)
+            stamps = one.stamps
+            if length > len(one):
+                more = length - len(one)
+                behind = (
+                    np.arange(more) + int(stamps[-1]) + 1
+                    if self.step.unit == "row"
+                    else stamps_after(stamps[-1], self.step, more)
+                )
+                stamps = np.concatenate([stamps, behind])
+            parts = []
+            for name in ("target", "past", "known"):
+                old, new = getattr(one, name), getattr(other, name)
+                if old.shape[1:] != new.shape[1:]:
+                    word = {"past": "past", "known": "X"}[name]
+                    raise InputError(
+                        f"{word} has {new.shape[1]} columns; fit was given {old.shape[1]}."
+                    )
+                rows = np.full((length, *old.shape[1:]), np.nan)
+                rows[: len(old)] = old
+                rows[places] = new
+                parts.append(rows)
+            joined.append(Series(one.name, stamps, *parts))
         return replace(self, series=tuple(joined))
 
     def ahead(self, x: Any, steps: int) -> np.ndarray | None:
@@ -80,13 +104,37 @@ class Given:
         )
 
 
-def as_given(y: Any, x: Any = None, past: Any = None) -> Given:
+def places_of(stamps: np.ndarray, first: np.datetime64, step: Step) -> np.ndarray:
+    """At which step each stamp lies, counted from the first: int ``(n,)``.
+
+    Raises
+    ------
+    InputError
+        One lies between the steps, or before the first.
+    """
+    if step.unit == "month":
+        months = stamps.astype("datetime64[M]") - first.astype("datetime64[M]")
+        apart = months.astype(np.int64)
+    else:
+        apart = (stamps - first).astype(np.int64)
+    for wrong, said in (
+        (apart < 0, f"lies before the first row, {first}"),
+        (apart % step.count != 0, f"lies between the steps of {step.words()}"),
+    ):
+        if wrong.any():
+            raise InputError(f"{stamps[int(wrong.argmax())]} {said}.".replace("T", " "))
+    return np.asarray(apart // step.count)
+
+
+def as_given(y: Any, x: Any = None, past: Any = None, *, step: Step | None = None) -> Given:
     """Read y and its columns.
 
     Parameters
     ----------
     y : array, pandas.Series or pandas.DataFrame
     x, past : array or pandas.DataFrame, optional
+    step : Step, optional
+        Where it is known already: stamps are then taken as they are.
 
     Raises
     ------
@@ -98,9 +146,9 @@ def as_given(y: Any, x: Any = None, past: Any = None) -> Given:
     table = _columns(y, "y")
     single = np.ndim(y) == 1
     names = _names(y, framed, table.shape[1])
-    step, stamps = (ROWS, np.arange(len(table)))
+    found, stamps = ROWS, np.arange(len(table))
     if framed:
-        step, stamps = _time(y.index, pandas)
+        found, stamps = _time(y.index, pandas, step)
     known, before = (
         np.zeros((len(table), 0)) if some is None else _columns(some, name)
         for some, name in ((x, "X"), (past, "past"))
@@ -112,7 +160,7 @@ def as_given(y: Any, x: Any = None, past: Any = None) -> Given:
         Series(name, stamps, values, before, known)
         for name, values in zip(names, table.T, strict=True)
     )
-    return Given(series, step, single, pandas if framed else None)
+    return Given(series, found, single, pandas if framed else None)
 
 
 def horizon_of(fh: Any) -> np.ndarray:
@@ -160,12 +208,14 @@ def _names(y: Any, framed: bool, count: int) -> list[str]:
     return [str(name or "y")] if count == 1 else [f"y{number}" for number in range(count)]
 
 
-def _time(index: Any, pandas: Any) -> tuple[Step, np.ndarray]:
+def _time(index: Any, pandas: Any, known: Step | None) -> tuple[Step, np.ndarray]:
     if isinstance(index, pandas.PeriodIndex):
         index = index.to_timestamp()
     if not isinstance(index, pandas.DatetimeIndex):
         return ROWS, np.arange(len(index))
     stamps = index.tz_localize(None).to_numpy().astype("datetime64[s]")
+    if known is not None:
+        return known, stamps
     step, places = find_step(stamps, np.arange(len(stamps)))
     if places[-1] != len(places) - 1:
         missing = int(np.flatnonzero(np.diff(places) > 1)[0])

@@ -22,6 +22,8 @@ from convscope.forecast.windows import Windows, rows_of
 _MOST = 2_000_000
 _AT_ONCE = 1024
 _DRAWS = 1000
+# Stretches below which an interval says little.
+_ENOUGH = 10
 # A linear model reads no more than this.
 _MOST_LINEAR = 1024
 
@@ -73,11 +75,14 @@ class Verdict:
         By how much the network's error is less, as a share of it.
     interval : tuple of float
         95 %, from drawing whole stretches of a horizon's length again.
+    stretches : int
+        Of a series each, that were drawn.
     """
 
     best: str
     gain: float
     interval: tuple[float, float]
+    stretches: int
 
     @property
     def beats(self) -> bool:
@@ -87,19 +92,23 @@ class Verdict:
     def words(self) -> str:
         """One sentence."""
         name = NAMES[self.best]
-        span = f"95 % interval {100 * self.interval[0]:.1f} to {100 * self.interval[1]:.1f} %"
+        less = self.gain >= 0
+        # The interval in the same direction as the figure before it.
+        low, high = self.interval if less else (-self.interval[1], -self.interval[0])
+        differs = (
+            f"{100 * abs(self.gain):.1f} % {'less' if less else 'larger'} "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+        )
+        few = ""
+        if self.stretches < _ENOUGH:
+            few = f" These are {self.stretches} stretches of a horizon's length: few to say it by."
         if self.beats:
-            return (
-                f"The network's error is {100 * self.gain:.1f} % less than that of {name} ({span})."
-            )
+            return f"The network beats {name}: its error is {differs}.{few}"
         if self.interval[1] < 0:
-            return (
-                f"The network does not beat {name}: its error is {-100 * self.gain:.1f} % larger "
-                f"({span}). Use {name}."
-            )
+            return f"The network does not beat {name}: its error is {differs}. Use {name}.{few}"
         return (
-            f"The network does not beat {name} beyond chance: its error differs by "
-            f"{100 * self.gain:+.1f} % ({span}). {name[0].upper()}{name[1:]} is simpler."
+            f"The network does not beat {name} beyond chance: its error is {differs}. "
+            f"{name[0].upper()}{name[1:]} is simpler.{few}"
         )
 
 
@@ -349,6 +358,6 @@ def _verdict(answers: Answers, seed: int) -> Verdict:
     gains = 1 - totals[known, 0] / totals[known, 1]
     ours, theirs = sums.sum(0)
     if theirs == 0 or not known.any():
-        return Verdict(best, 0.0 if ours == 0 else -1.0, (-1.0, 0.0))
+        return Verdict(best, 0.0 if ours == 0 else -1.0, (-1.0, 0.0), len(sums))
     low, high = np.quantile(gains, [0.025, 0.975])
-    return Verdict(best, float(1 - ours / theirs), (float(low), float(high)))
+    return Verdict(best, float(1 - ours / theirs), (float(low), float(high)), len(sums))

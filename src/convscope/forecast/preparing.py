@@ -148,8 +148,14 @@ def shape_of(
     season = options.season or season_of(step)
     length = max(rows.stop - rows.start for rows in train)
     longest = length - options.horizon - 1
+    if longest < 1:
+        rows = max(len(one) for one in series)
+        raise InputError(
+            f"{rows} rows are too few for a horizon of {options.horizon}: the newest are kept to "
+            f"test on and to stop by, and {length} are left to learn from, where "
+            f"{options.horizon + 2} are needed. Choose a smaller --horizon."
+        )
     if options.look_back is None:
-        check_look_back(1, length, options.horizon)
         asked = max(2 * season, 2 * options.horizon)
         asked = max(1, min(asked, int(_MOST * length), longest))
     else:

@@ -80,8 +80,8 @@ def next_steps(
     """Forecast the steps that follow the end of each series.
 
     Beyond the horizon, forecasts stand on forecasts: what was said is taken as measured, the past
-    columns as unknown. Intervals there hold the asked share of paths that were drawn with the
-    errors of the validation windows added at each turn.
+    columns as unknown. Intervals there are as wide as the asked share of paths that were drawn with
+    the errors of the validation windows added at each turn, and no narrower than at the horizon.
 
     Parameters
     ----------
@@ -124,9 +124,18 @@ def next_steps(
             low, high = model.conformal.bounds(raw, coverage)
             if sampled is not None:
                 levels = [(1 - coverage) / 2, (1 + coverage) / 2]
-                beyond = np.quantile(sampled[:, :, model.horizon :], levels, axis=1)
-                low = np.concatenate([low, np.minimum(beyond[0], rolled[:, model.horizon :])], 1)
-                high = np.concatenate([high, np.maximum(beyond[1], rolled[:, model.horizon :])], 1)
+                around = sampled - np.median(sampled, axis=1, keepdims=True)
+                off = np.quantile(around[:, :, model.horizon :], levels, axis=1)
+                # No narrower than at the horizon.
+                last = rolled[:, model.horizon - 1 : model.horizon]
+                ends = (
+                    np.minimum(off[0], low[:, -1:] - last),
+                    np.maximum(off[1], high[:, -1:] - last),
+                )
+                low, high = (
+                    np.concatenate([own, rolled[:, model.horizon :] + end], 1)
+                    for own, end in zip((low, high), ends, strict=True)
+                )
             bounds[coverage] = (low, high)
     mean, spread = moments[:, 0], moments[:, 1]
     return [

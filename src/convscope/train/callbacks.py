@@ -111,14 +111,21 @@ class EpochBar(pl.Callback):
     photos : int
         Training photos.
     history : History
+    unit : str
+        What is trained on.
     """
 
     def __init__(
-        self, update: Callable[[int, str | None], None], photos: int, history: History
+        self,
+        update: Callable[[int, str | None], None],
+        photos: int,
+        history: History,
+        unit: str = "photos",
     ) -> None:
         self.update = update
         self.photos = photos
         self.history = history
+        self.unit = unit
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Epochs of an earlier try count as done."""
@@ -144,5 +151,5 @@ class EpochBar(pl.Callback):
         elif "valid_loss" in row:
             text += f": validation loss {row['valid_loss']:.4g}"
         if row["wait_share"] > _LONG_WAIT:
-            text += f", {row['wait_share']:.0%} waiting for photos"
+            text += f", {row['wait_share']:.0%} waiting for {self.unit}"
         self.update(0, text)

@@ -212,7 +212,7 @@ def run_epochs(
             callbacks=[
                 history,
                 Checkpoints(work, history, patience),
-                EpochBar(update, photos, history),
+                EpochBar(update, photos, history, unit),
             ],
             plugins=[WholeFiles()],
             precision=precision,
