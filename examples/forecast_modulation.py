@@ -3,8 +3,8 @@
 A sine of 32 steps whose amplitude swings over 150, each from a random start, with noise. Both
 networks have four causal convolutions of kernel 5 with 32 channels. With dilations 1, 2, 4, 8 one
 forecast reads 61 steps, nearly two turns of the sine; without, it reads 17, half a turn: whether
-the amplitude is on its way up or down can hardly be told from that. Both say ten steps at once; to go
-on, what they said is taken as measured. A hundred steps on, the error of the network without
+the amplitude is on its way up or down can hardly be told from that. Both say ten steps at once; to
+go on, what they said is taken as measured. A hundred steps on, the error of the network without
 dilations is four times that of the other (0.031 and 0.007): it has lost the swing.
 
     python examples/forecast_modulation.py [--seed 0] [--out forecast_modulation.png] [--quick]
