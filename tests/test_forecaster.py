@@ -70,6 +70,14 @@ def test_pandas_in_pandas_out() -> None:
     assert found.cutoff_ == np.datetime64(index[-1])
 
 
+def test_time_zones_come_back() -> None:
+    """Over the hour that local time has twice."""
+    index = pd.date_range("2024-10-24", periods=150, freq="h", tz="Europe/Berlin")
+    found = forecaster().fit(pd.Series(wave(150), index=index), fh=[1, 2])
+    assert list(found.predict().index) == [index[-1] + pd.Timedelta(hours=h) for h in (1, 2)]
+    assert str(found.predict_interval().index.tz) == "Europe/Berlin"
+
+
 def test_months_end_on_their_days() -> None:
     index = pd.period_range("2010-01", periods=90, freq="M")
     found = forecaster().fit(pd.Series(wave(90), index=index), fh=[1, 2])

@@ -26,12 +26,15 @@ class Given:
         Whether y was one series, not a table.
     pandas : module or None
         Where y came from.
+    zone : tzinfo or None
+        Of its index; stamps are UTC then.
     """
 
     series: tuple[Series, ...]
     step: Step
     single: bool
     pandas: Any
+    zone: Any = None
 
     def with_rows(self, later: Given) -> Given:
         """These rows and others: what is known already is replaced, what lies between is missing.
@@ -160,7 +163,8 @@ def as_given(y: Any, x: Any = None, past: Any = None, *, step: Step | None = Non
         Series(name, stamps, values, before, known)
         for name, values in zip(names, table.T, strict=True)
     )
-    return Given(series, found, single, pandas if framed else None)
+    zone = getattr(y.index, "tz", None) if framed else None
+    return Given(series, found, single, pandas if framed else None, zone)
 
 
 def horizon_of(fh: Any) -> np.ndarray:
@@ -213,7 +217,9 @@ def _time(index: Any, pandas: Any, known: Step | None) -> tuple[Step, np.ndarray
         index = index.to_timestamp()
     if not isinstance(index, pandas.DatetimeIndex):
         return ROWS, np.arange(len(index))
-    stamps = index.tz_localize(None).to_numpy().astype("datetime64[s]")
+    # Local time repeats an hour once a year.
+    index = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
+    stamps = index.to_numpy().astype("datetime64[s]")
     if known is not None:
         return known, stamps
     step, places = find_step(stamps, np.arange(len(stamps)))
@@ -226,4 +232,7 @@ def _time(index: Any, pandas: Any, known: Step | None) -> tuple[Step, np.ndarray
 
 
 def _index(given: Given, stamps: np.ndarray) -> Any:
-    return given.pandas.Index(stamps if stamps.dtype.kind == "M" else stamps.astype(int))
+    if stamps.dtype.kind != "M":
+        return given.pandas.Index(stamps.astype(int))
+    index = given.pandas.DatetimeIndex(stamps)
+    return index if given.zone is None else index.tz_localize("UTC").tz_convert(given.zone)
