@@ -39,8 +39,8 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def page(
-    opened: Browser, *, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False,
-    home: str = "file:",
+    opened: Browser, *, width: int = 1280, height: int = 900, dark: bool = False,
+    touch: bool = False, home: str = "file:",
 ) -> Iterator[Page]:  # fmt: skip
     """A page that may load nothing but what starts with ``home``, and must raise no error.
 

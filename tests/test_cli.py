@@ -35,7 +35,7 @@ from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
     "audit", "augment", "check", "compare", "demo", "describe", "explain", "features", "fit",
-    "forecast", "nets", "neurons", "predict",
+    "forecast", "lesson", "nets", "neurons", "predict",
 )  # fmt: skip
 # With a group's own commands in its place.
 RUNNABLE = (

@@ -93,8 +93,11 @@ ORDER = (
     "forecast.judging", "forecast.learning", "forecast.backtest", "forecast.run",
     "forecast.explaining", "forecast.page", "forecast.fitting", "forecast.predicting",
     "forecast.given", "forecast.forecaster",
+    # what teaches
+    "lessons", "lessons.lesson", "lessons.convolution", "lessons.catalog", "lessons.terminal",
+    "lessons.page",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
-    "cli.auditing", "cli.forecasting",
+    "cli.auditing", "cli.forecasting", "cli.lessons",
     "cli.networks", "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
@@ -106,7 +109,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
-    "neurons", "audit", "forecast",
+    "neurons", "audit", "forecast", "lessons",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune", "forecast")
 

@@ -1,0 +1,28 @@
+"""The lessons, in the order of the course."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from convscope.errors import unknown_name
+from convscope.lessons.lesson import Lesson
+
+# Name -> what it is about. The module of the same name has a function ``lesson()``.
+LESSONS: dict[str, str] = {
+    "convolution": "a filter slides over an image; ReLU; max-pooling",
+}
+
+
+def load(name: str) -> Lesson:
+    """Compute a lesson.
+
+    Raises
+    ------
+    InputError
+        There is none of that name.
+    """
+    if name not in LESSONS:
+        raise unknown_name("lesson", name, LESSONS)
+    make: Callable[[], Lesson] = import_module(f"convscope.lessons.{name}").lesson
+    return make()
