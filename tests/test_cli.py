@@ -34,7 +34,7 @@ from fits import (
 from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
-    "audit", "augment", "check", "compare", "demo", "describe", "explain", "features", "fit",
+    "app", "audit", "augment", "check", "compare", "demo", "describe", "explain", "features", "fit",
     "forecast", "lesson", "nets", "neurons", "predict",
 )  # fmt: skip
 # With a group's own commands in its place.

@@ -79,8 +79,8 @@ ORDER = (
     "pictures.stack", "field_picture", "pictures.heat",
     "neurons", "neurons.asked", "neurons.parts", "neurons.measures", "neurons.result",
     "neurons.tables", "neurons.drawing", "neurons.page", "neurons.running",
-    "explaining", "explaining.asked", "explaining.result", "explaining.page", "explaining.masks",
-    "explaining.running",
+    "explaining", "explaining.asked", "explaining.result", "explaining.values",
+    "explaining.page", "explaining.masks", "explaining.reading", "explaining.running",
     "audit", "audit.association", "audit.looks", "audit.overlay", "audit.markers",
     "audit.regions", "audit.changing", "audit.judging", "audit.finding", "audit.material",
     "audit.proving", "audit.pieces", "audit.clustering", "audit.patterns",
@@ -96,8 +96,12 @@ ORDER = (
     # what teaches
     "lessons", "lessons.lesson", "lessons.convolution", "lessons.catalog", "lessons.terminal",
     "lessons.page",
+    # the page
+    "app", "app.limits", "app.names", "app.zips", "app.users", "app.items", "app.asking",
+    "app.jobs", "app.queue", "app.receiving", "app.looks", "app.views", "app.ordering",
+    "app.guard", "app.serving", "app.starting",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
-    "cli.auditing", "cli.forecasting", "cli.lessons",
+    "cli.auditing", "cli.forecasting", "cli.lessons", "cli.serving",
     "cli.networks", "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
@@ -109,7 +113,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
-    "neurons", "audit", "forecast", "lessons",
+    "neurons", "audit", "forecast", "lessons", "app.looks",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune", "forecast")
 

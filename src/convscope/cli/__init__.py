@@ -11,6 +11,7 @@ from convscope.cli import (
     networks,
     neurons,
     photos,
+    serving,
 )  # isort: skip
 from convscope.cli.running import main
 from convscope.cli.shared import app
@@ -27,4 +28,5 @@ __all__ = [
     "networks",
     "neurons",
     "photos",
+    "serving",
 ]

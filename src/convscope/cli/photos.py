@@ -20,12 +20,22 @@ def demo(
     shortcut: Annotated[
         bool, typer.Option("--shortcut", help="Plant one: snow behind nearly all photos of a class")
     ] = False,
+    photos_only: Annotated[
+        bool, typer.Option("--photos-only", help="Only draw the photos, into --out.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """The whole story on photos that convscope draws itself: check, fit, report."""
-    from convscope.demo.story import tell
+    from convscope.demo.story import draw, tell
 
+    if photos_only:
+        draw(out, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress())
+        if json:
+            from convscope.tables import print_json
+
+            print_json({"photos": str(out)}, sys.stdout)
+        return
     run = tell(out, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress())
     show_run(run.path, json)
 

@@ -7,6 +7,7 @@ Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 the
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ import typer
 from rich.console import Console
 
 from convscope import __version__
-from convscope.progress import Progress
+from convscope.progress import PROGRESS_FILE, Progress, ProgressFile
 
 app = typer.Typer(
     name="convscope",
@@ -66,5 +67,7 @@ def show_run(path: Path, json: bool) -> None:
 
 
 def progress() -> Progress:
-    """Bars and messages on stderr."""
+    """Bars and messages on stderr; in a file, where the environment names one."""
+    if file := os.environ.get(PROGRESS_FILE):
+        return ProgressFile(Path(file))
     return Progress(Console(stderr=True))

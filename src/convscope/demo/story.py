@@ -16,6 +16,37 @@ from convscope.run import Run
 SHORTCUT = Shortcut("bird", splits=("train", "valid"))
 
 
+def draw(
+    photos: Path,
+    *,
+    seed: int = 0,
+    shortcut: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Draw the photo set alone.
+
+    Parameters
+    ----------
+    photos : Path
+        The folder to make.
+    seed, shortcut, progress
+        As of :func:`tell`.
+    overwrite : bool
+        Replace an earlier drawn set there; nothing else is ever replaced.
+
+    Raises
+    ------
+    InputError
+        If ``photos`` exists.
+    """
+    if photos.exists():
+        if not overwrite or not (photos / MASKS).is_dir():
+            raise InputError(f"{photos} exists already. Choose another --out, or move it away.")
+        shutil.rmtree(photos)
+    write_photos(photos, seed=seed, shortcut=SHORTCUT if shortcut else None, progress=progress)
+
+
 def tell(
     out: Path,
     *,
@@ -53,12 +84,8 @@ def tell(
     photos = out.with_name(out.name + ".photos")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
-    if photos.exists():
-        if not overwrite or not (photos / MASKS).is_dir():
-            raise InputError(f"{photos} exists already. Choose another --out, or move it away.")
-        shutil.rmtree(photos)
     progress.say(f"1 of 3: drawing photos of five clay creatures into {photos}")
-    write_photos(photos, seed=seed, shortcut=SHORTCUT if shortcut else None, progress=progress)
+    draw(photos, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress)
     progress.say("2 of 3: checking them")
     report = check(photos, progress=progress)
     progress.say(f"{report.photos:,} usable photos, {len(report.findings)} problems found")

@@ -8,19 +8,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from markupsafe import Markup
 
 from convscope.data.samples import jpeg
 from convscope.explain.agreeing import agreement
-from convscope.explaining.asked import UNITS
-from convscope.explaining.result import Explained, Found, Photo
+from convscope.explaining.result import Found, Photo
+from convscope.explaining.values import map_values, shrunk
 from convscope.pictures import heat
 from convscope.report.rendering import style, template, text
 
-# Longest sides on the page, pixels: of photos, and of maps (enlarged smoothly by the browser).
-_PHOTO, _MAP = 560, 112
+# Longest side of photos on the page, pixels.
+_PHOTO = 560
 # Classes that are listed beside a photo.
 _LISTED = 5
 
@@ -49,7 +48,7 @@ def render(found: Found) -> str:
 
 
 def _card(found: Found, photo: Photo) -> dict[str, Any]:
-    scaled = _shrunk(photo.pixels, _PHOTO)
+    scaled = shrunk(photo.pixels, _PHOTO)
     share = scaled.shape[1] / photo.pixels.shape[1]
     box = heat.whole_pixels(
         tuple(side * share for side in photo.box),
@@ -80,52 +79,14 @@ def _card(found: Found, photo: Photo) -> dict[str, Any]:
         "data": {
             "photo": _uri(jpeg(scaled)),
             "box": box,
-            "maps": [_map(found, photo, each) for each in photo.maps],
+            "maps": [map_values(each, found.classes) for each in photo.maps],
         },
     }
-
-
-def _map(found: Found, photo: Photo, each: Explained) -> dict[str, Any]:
-    one = each.explanation
-    scale = heat.scale_of(one.map)
-    values = _shrunk(one.map, _MAP)
-    steps = np.clip(np.rint(values / scale * 127), -127, 127).astype(np.int8)
-    data: dict[str, Any] = {
-        "name": one.method,
-        "unit": UNITS[one.method],
-        "signed": one.signed,
-        "scale": float(f"{scale:.4g}"),
-        "shape": list(steps.shape),
-        "values": base64.b64encode(steps.tobytes()).decode(),
-    }
-    if each.followed is not None:
-        several = each.followed
-        known = ~np.isnan(several.details["drops"][0])
-        data["occlusion"] = {
-            "of": several.of,
-            "space": list(one.map.shape),
-            "window": list(several.details["window"]),
-            "starts": np.array(several.details["starts"])[known].tolist(),
-            "classes": [found.classes[int(k)] for k in several.target],
-            "before": [round(float(score), 4) for score in several.score],
-            "drops": np.round(several.details["drops"][:, known], 4).tolist(),
-        }
-    return data
 
 
 def _title(name: str) -> str:
     words = name.replace("_", " ")
     return {"gradcam": "Grad-CAM", "lime": "LIME"}.get(name, words[:1].upper() + words[1:])
-
-
-def _shrunk(picture: np.ndarray, most: int) -> np.ndarray:
-    height, width = picture.shape[:2]
-    share = min(1.0, most / max(height, width))
-    size = max(1, round(width * share)), max(1, round(height * share))
-    if size == (width, height):
-        return picture
-    smaller: np.ndarray = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return smaller
 
 
 def _uri(content: bytes) -> str:

@@ -10,11 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from convscope.data.images import crop_box, open_photo
-from convscope.data.survey import DecodeSpec, decode_chunk
 from convscope.errors import InputError, PhotoError, unknown_name
 from convscope.explain.faithfulness import Curve, deletion, insertion, together
 from convscope.explain.localisation import locate
@@ -23,9 +20,9 @@ from convscope.explain.sanity import Randomisation, randomisation
 from convscope.explaining.asked import METHODS, UNITS, Calibrated, ExplainOptions
 from convscope.explaining.masks import mask_of
 from convscope.explaining.page import render
+from convscope.explaining.reading import read_photo
 from convscope.explaining.result import Explained, Found, Photo
 from convscope.files import write_bytes, write_json
-from convscope.nets.inference import prepare
 from convscope.pictures import heat
 from convscope.predicting import listed, load_classifier
 from convscope.progress import Progress
@@ -35,8 +32,6 @@ from convscope.unfinished import whole_folder
 RESULT = "explanations.json"
 # Classes whose share is followed while a part is covered.
 _FOLLOWED = 3
-# The longer side of the photos that are drawn, pixels: at least and at most.
-_LEAST, _DRAWN = 320, 900
 # Photos that the network is made random for.
 _SANE = 4
 
@@ -96,7 +91,7 @@ def explain(
             try:
                 if error is not None:
                     raise PhotoError("unsupported", error)
-                photo, x = _read(path, info)
+                photo, x = read_photo(path, info)
             except PhotoError as fault:
                 failed.append((str(path), fault.reason))
                 progress.say(f"left out: {path}: {fault.reason}")
@@ -114,29 +109,6 @@ def explain(
         found = Found(tuple(info.classes), tuple(done), tuple(failed), sanity, asked.seed)
         _write(folder, found)
     return found
-
-
-def _read(path: Path, info: RunInfo) -> tuple[Photo, Tensor]:
-    """The photo to draw on, and the network's input made as the run makes it."""
-    spec = DecodeSpec(info.input.resize, info.input.size, fast=info.precision.mode == "fast")
-    facts, pixels = decode_chunk([str(path)], spec)
-    if not facts[0].usable:
-        raise PhotoError(facts[0].error_kind, facts[0].error)
-    x = prepare(torch.from_numpy(pixels), info.input.mean, info.input.std)
-    image = open_photo(path, at_least=_DRAWN)
-    longer = max(image.size)
-    wanted = min(max(longer, _LEAST), _DRAWN)
-    if wanted != longer:
-        sides = [max(1, round(side * wanted / longer)) for side in image.size]
-        image = image.resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
-    width, height = image.size
-    share = width / facts[0].width, height / facts[0].height
-    left, top, right, bottom = crop_box(
-        facts[0].width, facts[0].height, info.input.resize, info.input.size
-    )
-    box = left * share[0], top * share[1], right * share[0], bottom * share[1]
-    nothing = np.zeros(len(info.classes))
-    return Photo(str(path), np.asarray(image.convert("RGB")), box, nothing, 0), x.contiguous()
 
 
 def _explained(

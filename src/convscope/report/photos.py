@@ -29,6 +29,14 @@ def thumbnail(path: Path, side: int) -> str | None:
     None where there is no such file any more, or it cannot be read: a page without one photo is
     better than no page.
     """
+    content = small_jpeg(path, side)
+    if content is None:
+        return None
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def small_jpeg(path: Path, side: int) -> bytes | None:
+    """As :func:`thumbnail`, the file's bytes."""
     try:
         image = open_photo(path, at_least=side)
     except (PhotoError, OSError):
@@ -38,7 +46,7 @@ def thumbnail(path: Path, side: int) -> str | None:
     image.info.clear()
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
 
 
 def embed(

@@ -1,0 +1,79 @@
+"""From what a user asks for to a job: the command, and the item that it will fill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convscope.app.asking import Asked, Audit, Check, Demo, Fit, Forecast, Neurons
+from convscope.app.items import Item, Items
+from convscope.app.jobs import Job, Jobs
+from convscope.app.limits import Limits
+from convscope.app.queue import Queue
+from convscope.app.receiving import UNFINISHED, TooMuchError
+from convscope.app.users import User
+from convscope.app.views import table_file
+from convscope.errors import InputError
+from convscope.run import Run
+
+
+def order(user: User, asked: Asked, queue: Queue, limits: Limits) -> Job:
+    """Put a job into the queue.
+
+    Raises
+    ------
+    InputError
+        What it is to work on is not there.
+    TooMuchError
+        Too many are waiting.
+    """
+    items, jobs = Items(user), Jobs(user)
+    if sum(job.status == "waiting" for job in jobs.all()) >= limits.waiting:
+        raise TooMuchError(f"{limits.waiting} jobs are waiting already. Wait, or cancel some.")
+    job = _job(items, jobs, asked)
+    queue.add(user, job)
+    if isinstance(asked, Demo):
+        order(user, Check(kind="check", item=job.about), queue, limits)
+    return job
+
+
+def _job(items: Items, jobs: Jobs, asked: Asked) -> Job:
+    if isinstance(asked, Demo):
+        name = "Demo: five clay creatures" + (", one before snow" if asked.shortcut else "")
+        item = items.add("photos", name)
+        words = asked.command(items.content(item))
+        return jobs.add(asked, "Drawing the demo's photos", words, about=item.id, makes=item.id)
+    if isinstance(asked, Check):
+        item = items.get(asked.item, "photos")
+        words = asked.command(items.content(item))
+        output = items.folder(item) / "check.json"
+        return jobs.add(asked, f"Checking {item.name}", words, about=item.id, output=output)
+    if isinstance(asked, Fit):
+        item = items.get(asked.item, "photos")
+        _require_whole(items, item)
+        made = items.add("run", f"{item.name}, {asked.strategy}", source=item.id)
+        words = asked.command(items.content(item), items.content(made))
+        return jobs.add(asked, f"Training on {item.name}", words, about=made.id, makes=made.id)
+    if isinstance(asked, Forecast):
+        item = items.get(asked.item, "table")
+        made = items.add("forecast", f"{item.name}: {', '.join(asked.target)}"[:200],
+                         source=item.id)  # fmt: skip
+        words = asked.command(table_file(items, item), items.content(made))
+        return jobs.add(asked, f"Forecasting {item.name}", words, about=made.id, makes=made.id)
+    return _on_run(items, jobs, asked)
+
+
+def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit) -> Job:
+    item = items.get(asked.item, "run")
+    run = items.content(item)
+    photos = Path(Run(run).info().photos.root)
+    if not photos.exists():
+        raise InputError(f"The photos of {item.name} are gone: {photos.name} is needed for this.")
+    out = items.folder(item) / asked.kind
+    words = asked.command(run, photos, out)
+    what = "The neurons of" if isinstance(asked, Neurons) else "Shortcuts of"
+    return jobs.add(asked, f"{what} {item.name}", words, about=item.id)
+
+
+def _require_whole(items: Items, item: Item) -> None:
+    if (items.folder(item) / UNFINISHED).exists() or not items.content(item).exists():
+        raise InputError(f"{item.name} is not complete yet.")

@@ -1,0 +1,103 @@
+// A table, and what comes next of it.
+import { button, get, link, make, post, trying } from "./common.js";
+import { removing } from "./home.js";
+import { field, options } from "./photos.js";
+import { key, plot } from "./plot.js";
+import { growing } from "./run.js";
+import { refresh } from "./state.js";
+
+const numbers = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : "–");
+
+export function table(main, name) {
+  main.replaceChildren(make("h1", {}, "Table"));
+  trying(async () => {
+    const found = await get(`/api/items/${name}`);
+    const targets = found.columns.filter((column) => column.number);
+    const times = found.columns.filter((column) => column.time);
+    const rest = found.columns.filter((column) => !column.time);
+    const target = options(targets.map((column) => [column.name, column.name]));
+    if (targets.length) target.value = targets[targets.length - 1].name;
+    const time = options([["", "none: rows are steps"], ...times.map((column) => [column.name, column.name])]);
+    if (times.length) time.value = times[0].name;
+    const series = options([["", "there is one"], ...rest.map((column) => [column.name, column.name])]);
+    const horizon = make("input", { type: "number", min: 1, value: 24 });
+    const back = make("input", { type: "text", placeholder: "by itself; or 2 weeks" });
+    const gaps = options([["mask", "Leave them out"], ["interpolate", "Draw lines across"], ["error", "Stop and name them"]]);
+    const epochs = make("input", { type: "number", min: 1, value: 30 });
+    const ask = button("Forecast", trying(async () => {
+      const job = await post("/api/jobs", {
+        kind: "forecast", item: name, target: [target.value], time: time.value || null, series: series.value || null,
+        horizon: Number(horizon.value), look_back: back.value.trim() || null, gaps: gaps.value, epochs: Number(epochs.value),
+      });
+      await refresh();
+      location.hash = `#/forecast/${job.about}`;
+    }), { class: "strong", disabled: !targets.length });
+    main.replaceChildren(make("h1", {}, found.name), make("p", {}, `${found.rows.toLocaleString("en")} rows, ${found.columns.length} columns. The first of them:`),
+      make("div", { class: "scroll" }, make("table", { class: "plain" },
+        make("thead", {}, make("tr", {}, ...found.columns.map((column) => make("th", { scope: "col" }, column.name)))),
+        make("tbody", {}, ...found.first.map((row) => make("tr", {}, ...row.map((value) => make("td", {}, value))))))),
+      make("section", {}, make("h2", {}, "Forecast"),
+        targets.length ? null : make("p", { class: "caveat" }, "No column holds numbers alone: there is nothing to forecast."),
+        make("div", { class: "form" }, field("Column to forecast", target), field("Time stamps", time), field("Series are told apart by", series),
+          field("Steps ahead", horizon), field("Look-back", back), field("Gaps", gaps), field("Epochs, at most", epochs)),
+        make("div", { class: "row" }, ask)),
+      make("section", {}, button("Remove this table", removing(found), { class: "danger" })));
+  })();
+  return () => {};
+}
+
+function scores(metrics) {
+  const rows = [["this network", metrics.model], ...Object.entries(metrics.baselines)].filter(([, row]) => row);
+  rows.sort((a, b) => a[1].mae - b[1].mae);
+  return make("div", { class: "scroll" }, make("table", { class: "plain" }, make("caption", {}, "Errors on the newest rows, which it has not learned from; the best first"),
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "forecast by"), make("th", { scope: "col", class: "n" }, "MAE"), make("th", { scope: "col", class: "n" }, "MSE"), make("th", { scope: "col", class: "n" }, "MASE"))),
+    make("tbody", {}, ...rows.map(([name, row]) => make("tr", { class: name === "this network" ? "chosen" : "" }, make("th", { scope: "row" }, name.replaceAll("_", " ")),
+      ...["mae", "mse", "mase"].map((measure) => make("td", { class: "n" }, numbers(row[measure]))))))));
+}
+
+export function forecast(main, name, tab = "next") {
+  const head = make("h1", {}, "Forecast"), top = make("div"), body = make("div");
+  const ends = [];
+  main.replaceChildren(head, top, body);
+  let steps = null;
+  const load = trying(async () => {
+    const found = await get(`/api/items/${name}`, { steps });
+    head.textContent = found.name;
+    if (!found.ready) {
+      growing(found, name, top, body, ends, load);
+      return;
+    }
+    top.replaceChildren(make("p", { class: "baseline" }, found.metrics.verdict || ""), make("nav", { class: "tabs", "aria-label": "About this forecast" },
+      ...[["next", "What comes next"], ["report", "Report"]].map(([one, text]) => link(text, `#/forecast/${name}/${one}`, { "aria-current": one === tab ? "page" : undefined }))));
+    if (tab === "report") {
+      body.replaceChildren(make("iframe", { src: `/api/runs/${name}/pages/report`, sandbox: "allow-scripts", title: "Report" }));
+      return;
+    }
+    const chosen = options(found.series.map((one, i) => [String(i), one.name]));
+    const far = make("input", { type: "number", min: 1, max: 10000, value: found.series[0] ? found.series[0].next.length : found.horizon });
+    const chart = make("div"), rows = make("div", { class: "scroll tall", tabindex: "0", "aria-label": "The forecast as a table" });
+    const paint = () => {
+      const one = found.series[Number(chosen.value) || 0];
+      if (!one) return;
+      const from = one.past.length;
+      const levels = Object.keys(one.next[0] || {}).filter((column) => column.startsWith("low_")).map((column) => column.slice(4)).sort((a, b) => b - a);
+      chart.replaceChildren(plot({
+        title: `${one.name}: what was measured, and the next ${one.next.length} steps`, labels: [...one.past, ...one.next].map((row) => String(row.time)),
+        lines: [{ name: "measured", look: "past", values: one.past.map((row) => row.value) }, { name: "forecast", look: "next", from, values: one.next.map((row) => row.forecast) }],
+        bands: levels.map((level, i) => ({ name: `${level} %`, look: i === 0 && levels.length > 1 ? "wide" : "narrow", from, low: one.next.map((row) => row[`low_${level}`]), high: one.next.map((row) => row[`high_${level}`]) })),
+      }), key(["ink", "measured"], ["blue", "forecast"], ["band80", "80 % interval"], ["band95", "95 % interval"]));
+      rows.replaceChildren(make("table", { class: "plain" },
+        make("thead", {}, make("tr", {}, ...["time", "forecast", ...levels.map((level) => `${level} % interval`)].map((text) => make("th", { scope: "col", class: text === "time" ? "" : "n" }, text)))),
+        make("tbody", {}, ...one.next.map((row) => make("tr", {}, make("td", {}, String(row.time)), make("td", { class: "n" }, numbers(row.forecast)),
+          ...levels.map((level) => make("td", { class: "n" }, `${numbers(row[`low_${level}`])} to ${numbers(row[`high_${level}`])}`)))))));
+    };
+    chosen.addEventListener("change", paint);
+    const go = button("Show", () => { steps = Number(far.value); load(); });
+    body.replaceChildren(make("div", { class: "row" }, found.series.length > 1 ? make("label", { class: "row" }, "Series", chosen) : null, make("label", { class: "row" }, "Steps ahead", far), go),
+      chart, make("section", {}, scores(found.metrics)), make("section", {}, make("h2", {}, "In numbers"), rows),
+      make("section", {}, button("Remove this forecast", removing(found), { class: "danger" })));
+    paint();
+  });
+  load();
+  return () => ends.forEach((end) => end());
+}
