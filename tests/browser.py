@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 # Browsers take their time when other tests run beside them.
 PATIENCE = 60_000
+expect.set_options(timeout=PATIENCE)
 
 
 def chromium() -> str:
@@ -56,6 +57,8 @@ def page(
     context.set_default_timeout(PATIENCE)
     shown = context.new_page()
     faults: list[str] = []
+    # For tests of what goes wrong, which the console tells as well.
+    shown.faults = faults  # type: ignore[attr-defined]
 
     def guard(route: Route) -> None:
         url = route.request.url
@@ -88,5 +91,59 @@ def too_wide(shown: Page) -> list[str]:
             }
             return true;
         }).map(e => e.tagName + '.' + e.className + ' ' + (e.textContent || '').slice(0, 40))"""
+    )
+    return found
+
+
+# Contrast of text with what is behind it, as WCAG 2.2 computes it; text on pictures is left out.
+_CONTRAST = """() => {
+  const numbers = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const style = getComputedStyle(at), rgb = numbers(style.backgroundColor);
+      if (style.backgroundImage !== 'none') return null;
+      if (rgb.length === 3 || rgb[3] === 1) return rgb;
+      if (rgb.length === 4 && rgb[3] > 0) return null;
+    }
+    return numbers(getComputedStyle(document.documentElement).colorScheme === 'dark'
+      ? '0 0 0' : '255 255 255');
+  };
+  const found = [];
+  for (const node of document.querySelectorAll('body *')) {
+    const own = [...node.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim());
+    const box = node.getBoundingClientRect();
+    if (!own.length || box.width < 2 || box.height < 2) continue;
+    const style = getComputedStyle(node);
+    if (style.visibility !== 'visible' || node.closest('svg, :disabled, script, option')) continue;
+    const ground = behind(node);
+    if (!ground) continue;
+    const [a, b] = [light(numbers(style.color)), light(ground)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize), heavy = Number(style.fontWeight) >= 700;
+    const least = size >= 24 || (heavy && size >= 18.66) ? 3 : 4.5;
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < least) found.push(`${ratio.toFixed(2)} ${own[0].textContent.trim().slice(0, 40)}`);
+  }
+  return found;
+}"""
+
+
+def pale(shown: Page) -> list[str]:
+    """Text that is too pale for WCAG AA, with its contrast."""
+    found: list[str] = shown.evaluate(_CONTRAST)
+    return found
+
+
+def small_targets(shown: Page) -> list[str]:
+    """Buttons and fields below 24 x 24 pixels (WCAG 2.2, 2.5.8); links in text are left out."""
+    found: list[str] = shown.evaluate(
+        """() => [...document.querySelectorAll('button, select, input, summary, [role=button]')]
+        .map((node) => [node, (node.closest('label') || node).getBoundingClientRect(),
+                        node.getBoundingClientRect()])
+        .filter(([node, box, own]) => own.width > 1 && own.height > 1
+            && (box.width < 24 || box.height < 24))
+        .map(([node]) => node.outerHTML.slice(0, 80))"""
     )
     return found

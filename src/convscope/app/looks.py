@@ -49,6 +49,8 @@ class Look:
     owner : User
     run : Run
     file : Path
+    name : str
+        As the user knows it.
     method : str or None
         None: only what the run says.
     target : str or None
@@ -63,6 +65,7 @@ class Look:
     owner: User
     run: Run
     file: Path
+    name: str
     method: str | None
     target: str | None
     id: str = field(default_factory=new_id)
@@ -103,7 +106,14 @@ class Looks:
         self._thread.join(10)
 
     def begin(
-        self, user: User, run: Run, file: Path, method: str | None, target: str | None
+        self,
+        user: User,
+        run: Run,
+        file: Path,
+        *,
+        name: str,
+        method: str | None = None,
+        target: str | None = None,
     ) -> Look:
         """Look at a photo.
 
@@ -116,7 +126,7 @@ class Looks:
             raise unknown_name("method", method, METHODS)
         if target is not None and target not in (classes := run.info().classes):
             raise unknown_name("class of this run", target, classes)
-        look = Look(user, run, file, method, target)
+        look = Look(user, run, file, name, method, target)
         with self._lock:
             for other in self._looks.values():
                 if other.owner == user and not other.ended:
@@ -177,6 +187,7 @@ class Looks:
         target = best if look.target is None else info.classes.index(look.target)
         order = [int(k) for k in np.argsort(-shares)]
         look.update(
+            name=look.name,
             label=info.classes[best],
             target=info.classes[target],
             classes=[(info.classes[k], float(shares[k])) for k in order[:_LISTED]],

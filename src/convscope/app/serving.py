@@ -286,12 +286,17 @@ def _runs(app: FastAPI, receiver: Receiver, looks: Looks) -> None:
     def look(me: Me, name: str, wanted: Wanted) -> dict[str, Any]:
         items, run = Items(me), _run(me, name)
         if wanted.own is not None:
-            file = views.own_photo(items, items.get(name, "run"), wanted.own)
+            item = items.get(name, "run")
+            file = views.own_photo(items, item, wanted.own)
+            called = {one["id"]: one["name"] for one in views.own_view(items, item)}[wanted.own]
         elif wanted.row is not None:
             file = views.photo_of(run, wanted.row)
+            called = file.name
         else:
             raise InputError("Say which photo: a row, or one of your own.")
-        return {"id": looks.begin(me, run, file, wanted.method, wanted.target).id}
+        return {"id": looks.begin(
+            me, run, file, name=called, method=wanted.method, target=wanted.target
+        ).id}  # fmt: skip
 
     @app.get("/api/looks/{name}")
     def seen(me: Me, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from convscope.app.items import Item, Items
 from convscope.app.names import is_id
 from convscope.app.receiving import UNFINISHED
 from convscope.data.columns import numbers_of, read_table, stamps_of
+from convscope.data.dataset import LEFT_OUT
 from convscope.data.folder import scan
 from convscope.errors import InputError
 from convscope.report.curves import read_epochs
@@ -40,22 +42,19 @@ def item_view(items: Items, item: Item) -> dict[str, Any]:
 
 
 def photos_view(items: Items, item: Item) -> dict[str, Any]:
-    """A set of photos: what the check has found."""
-    found: dict[str, Any] = {
-        **item_view(items, item),
-        "check": None,
-        "samples": _samples(items, item),
-    }
+    """A set of photos: what the check has found, and some of them."""
+    found = item_view(items, item)
     try:
         report = json.loads((items.folder(item) / "check.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return found
+        return {**found, "check": None, "samples": {}}
+    bad = {row["path"] for row in report["findings"] if row["kind"] in LEFT_OUT}
     hidden = max(0, len(report["findings"]) - _FINDINGS)
     report["findings"] = report["findings"][:_FINDINGS]
-    return {**found, "check": report, "hidden": hidden}
+    return {**found, "check": report, "hidden": hidden, "samples": _samples(items, item, bad)}
 
 
-def _samples(items: Items, item: Item) -> dict[str, list[str]]:
+def _samples(items: Items, item: Item, bad: Set[str | None]) -> dict[str, list[str]]:
     """Class -> paths of some of its photos."""
     try:
         table = scan(items.content(item))
@@ -63,7 +62,7 @@ def _samples(items: Items, item: Item) -> dict[str, list[str]]:
         return {}
     rows: dict[str, list[str]] = {label: [] for label in table.classes}
     for label, path in zip(table.labels, table.paths, strict=True):
-        if len(rows[label]) < _SAMPLES:
+        if len(rows[label]) < _SAMPLES and path not in bad:
             rows[label].append(path)
     return rows
 

@@ -13,7 +13,8 @@ export function jobCard(first, then = () => {}) {
   const status = make("span", { class: "badge" });
   const stop = button("Cancel", trying(async () => { await post(`/api/jobs/${first.id}/cancel`); await refresh(); }));
   const on = button("Go on", trying(async () => { await post(`/api/jobs/${first.id}/resume`); await refresh(); }));
-  const card = make("div", { class: "card job" }, make("h3", {}, status, " ", first.title), bar, what, error, lines, make("div", { class: "row" }, stop, on));
+  const row = make("div", { class: "row" }, stop, on);
+  const card = make("div", { class: "card job" }, make("h3", {}, status, " ", first.title), bar, what, error, lines, row);
   let before = null;
   const show = (job) => {
     status.textContent = job.status;
@@ -32,6 +33,7 @@ export function jobCard(first, then = () => {}) {
     lines.hidden = !job.lines.length;
     stop.hidden = !active(job);
     on.hidden = !["cancelled", "stopped"].includes(job.status);
+    row.hidden = stop.hidden && on.hidden;
     if (before !== null && before !== job.status) {
       told(`${job.title}: ${WORDS[job.status]}`);
       then(job);

@@ -1,6 +1,6 @@
 // One photo: what the classifier says of it, and what that rests on, while it is being computed.
 import { button, get, link, make, percent, post, told, trying } from "./common.js";
-import { field, options } from "./photos.js";
+import { options } from "./photos.js";
 
 const METHODS = [
   ["saliency", "Saliency"], ["smoothgrad", "SmoothGrad"], ["integrated_gradients", "Integrated gradients"],
@@ -14,6 +14,7 @@ export function look(main, run, wanted) {
   const canvas = make("canvas", { width: 600, height: 400, tabindex: "0", "aria-label": "The photo and the map; arrow keys move a pointer" });
   const context = canvas.getContext("2d");
   const bars = make("table", { class: "bars" });
+  const head = make("h1", {}, "What it looks at");
   const said = make("p", { class: "baseline" }), doing = make("p", { class: "aside" }), trust = make("p"), at = make("p", { class: "aside" });
   const bar = make("progress", { "aria-label": "Computing", hidden: true });
   const opacity = make("input", { type: "range", min: 0, max: 100, value: 70, "aria-label": "How strongly the map covers the photo" });
@@ -85,6 +86,7 @@ export function look(main, run, wanted) {
   const show = (found, fresh) => {
     state = found;
     if (found.classes) {
+      head.textContent = found.name;
       said.replaceChildren(make("b", { class: "blue" }, found.label), ` ${percent(found.classes[0][1], 1)}`);
       bars.replaceChildren(make("caption", { class: "hidden" }, "Probability of each class"), ...found.classes.map(([name, share]) => {
         const length = make("div");
@@ -148,12 +150,12 @@ export function look(main, run, wanted) {
   aim.addEventListener("change", () => { target = aim.value || null; start(method); });
 
   main.replaceChildren(
-    make("p", {}, link("← All photos", `#/run/${run}`)), make("h1", {}, "What it looks at"),
+    make("p", {}, link("← All photos", `#/run/${run}`)), head,
     make("div", { class: "look" },
       make("div", {}, canvas, at, scale),
       make("div", {}, said, bars,
         make("section", {}, make("h2", {}, "What the answer rests on"),
-          make("div", { class: "row", role: "group", "aria-label": "Method" }, ...buttons), field("For the class", aim),
+          make("div", { class: "row", role: "group", "aria-label": "Method" }, ...buttons), make("label", { class: "row" }, "For the class", aim),
           bar, doing, stop, trust, make("p", { class: "aside" }, TRUST)))));
   start(null);
   return () => { ended = true; };

@@ -82,7 +82,7 @@ export function photoSet(main, name) {
     for (const job of state.jobs) {
       if (job.about !== name || shown.has(job.id) || !(active(job) || job.status === "failed")) continue;
       shown.add(job.id);
-      const [card, end] = jobCard(job);
+      const [card, end] = jobCard(job, (now) => { if (now.status === "done") card.remove(); });
       cards.append(card);
       ends.push(end);
     }

@@ -27,7 +27,7 @@ function figures(found) {
   if (!test) return make("p", {}, "There were no photos to test on.");
   const [low, high] = test.accuracy_95;
   return make("div", {},
-    make("p", { class: "baseline" }, make("b", { class: "blue" }, percent(test.accuracy)), ` of ${test.n.toLocaleString("en")} ${which} photos named correctly (95 % interval ${percent(low)} to ${percent(high)}); always naming the commonest class would reach ${percent(found.majority_baseline)}.`),
+    make("p", { class: "baseline" }, make("b", { class: "blue" }, percent(test.accuracy)), ` of ${test.n.toLocaleString("en")} ${which} photos named correctly (95 % interval ${percent(low)} to ${percent(high)}); always naming the commonest class would reach ${percent(found.majority_baseline.accuracy)}.`),
     make("p", { class: "aside" }, `${found.net}, strategy ${found.strategy}: ${found.reason}.`));
 }
 
