@@ -10,6 +10,7 @@ from convscope.cli import (
     networks,
     neurons,
     photos,
+    reporting,
 )  # isort: skip
 from convscope.cli.running import main
 from convscope.cli.shared import app
@@ -25,4 +26,5 @@ __all__ = [
     "networks",
     "neurons",
     "photos",
+    "reporting",
 ]

@@ -20,13 +20,18 @@ def demo(
     shortcut: Annotated[
         bool, typer.Option("--shortcut", help="Plant one: snow behind nearly all photos of a class")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Stop after the training: no explanations, no audit.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """The whole story on photos that convscope draws itself: check, fit, report."""
+    """The whole story on photos that convscope draws itself: check, fit, explain, audit, report."""
     from convscope.demo.story import tell
 
-    run = tell(out, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress())
+    run = tell(
+        out, seed=seed, shortcut=shortcut, overwrite=overwrite, quick=quick, progress=progress()
+    )
     show_run(run.path, json)
 
 
