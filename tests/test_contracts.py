@@ -50,8 +50,8 @@ ORDER = (
     "transfer.assembled", "transfer.strategy", "transfer.classifier",
     # what comes of it
     "unfinished", "writing",
-    "report.words", "report.rendering", "report.pages", "report.scores", "report.chart", "report.curves",
-    "report.calibration",
+    "report.words", "report.rendering", "report.pages", "report.scores", "report.chart",
+    "report.curves", "report.calibration",
     "report.headline", "report.confusion", "report.contents", "report.gallery", "report.photos",
     "report.problems", "report.sections", "report.build", "report",
     "finetune", "finetune.plan", "finetune.cutting", "finetune.maps", "finetune.starting",

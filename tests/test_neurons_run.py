@@ -65,7 +65,8 @@ def test_the_tables_are_what_the_network_gives(tmp_path: Path, layer: str) -> No
     found = neurons(run, photos(), tmp_path / "seen", options)
     assert names(tmp_path) == ["seen"]
     assert names(tmp_path / "seen") == [
-        "activations.parquet", "channels.parquet", "neurons.html", RESULT, "page.json", "patches.parquet"
+        "activations.parquet", "channels.parquet", "neurons.html", RESULT, "page.json",
+        "patches.parquet",
     ]  # fmt: skip
     info = run.info()
     activations = pq.read_table(tmp_path / "seen" / "activations.parquet").to_pydict()
