@@ -438,7 +438,7 @@ def test_3000_photos_and_large_sections_stay_under_15_mb(tmp_path: Path) -> None
     data = json.loads(page_made.one("script", id="neurons-data").raw)
     for one, (_, _, hidden, _) in zip(data["layers"], excited["layers"], strict=True):
         count = len(one["channels"])
-        assert count >= 2
+        assert count >= 1
         assert one["hidden"] == hidden + shown - count
         shares = base64.b64decode(one["shares"])
         assert len(shares) == count * len(data["photos"])
