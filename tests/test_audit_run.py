@@ -101,7 +101,7 @@ def test_a_planted_tag_is_found_and_proved(planted: Path, tagged_run: Run, tmp_p
     assert {Path(path).parts[1] for path in tag.carriers} == {"left"}
     pictures = [f"finding-{number + 1}.png" for number in range(len(found.findings))]
     pictures += [f"pattern-{number + 1}.png" for number in range(len(found.patterns))]
-    files = sorted(["audit.html", RESULT, "photos.csv", *pictures])
+    files = sorted(["audit.html", RESULT, "page.json", "photos.csv", *pictures])
     assert names(tmp_path / "seen") == files
     read = json.loads((tmp_path / "seen" / RESULT).read_text(encoding="utf-8"))
     assert read["findings"] == json.loads(json.dumps(found.to_dict()["findings"]))

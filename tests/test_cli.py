@@ -35,7 +35,7 @@ from learnable import TINTS, convscope, tinted_folder
 
 COMMANDS = (
     "app", "audit", "augment", "check", "compare", "demo", "describe", "explain", "features", "fit",
-    "forecast", "lesson", "nets", "neurons", "predict",
+    "forecast", "lesson", "nets", "neurons", "predict", "report",
 )  # fmt: skip
 # With a group's own commands in its place.
 RUNNABLE = (
@@ -233,7 +233,8 @@ def test_demo_hands_its_options_on(
     assert ended.code == 0
     assert json.loads(ended.out)["report"].endswith("report.html")
     del told["progress"]
-    assert told == {"out": tmp_path / "d", "seed": 4, "shortcut": True, "overwrite": False}
+    assert told == {"out": tmp_path / "d", "seed": 4, "shortcut": True, "overwrite": False,
+                    "quick": False}  # fmt: skip
 
 
 def test_colours_are_for_terminals_only(command: Command) -> None:

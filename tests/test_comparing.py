@@ -283,7 +283,13 @@ def finished() -> tuple[Path, Comparison, list[str]]:
 
 def test_what_a_comparison_leaves(finished: tuple[Path, Comparison, list[str]]) -> None:
     out, found, _ = finished
-    assert names(out) == ["compare.html", "compare.json", "predictions.parquet", "split.csv"]
+    assert names(out) == [
+        "compare.html",
+        "compare.json",
+        "page.json",
+        "predictions.parquet",
+        "split.csv",
+    ]
     assert not out.with_name("compared.partial").exists()
     assert found.sizes == ("2", "all")
     content = json.loads((out / "compare.json").read_text(encoding="utf-8"))

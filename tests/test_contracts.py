@@ -50,10 +50,10 @@ ORDER = (
     "transfer.assembled", "transfer.strategy", "transfer.classifier",
     # what comes of it
     "unfinished", "writing",
-    "report.rendering", "report.words", "report.scores", "report.chart", "report.curves",
-    "report.calibration",
+    "report.words", "report.rendering", "report.pages", "report.scores", "report.chart",
+    "report.curves", "report.calibration",
     "report.headline", "report.confusion", "report.contents", "report.gallery", "report.photos",
-    "report.problems", "report.build", "report",
+    "report.problems", "report.sections", "report.build", "report",
     "finetune", "finetune.plan", "finetune.cutting", "finetune.maps", "finetune.starting",
     "finetune.step", "finetune.loop", "finetune.finding", "finetune.classifier",
     "planning", "transferring", "fitting", "predicting", "estimator", "augmenting",
@@ -74,7 +74,7 @@ ORDER = (
     "comparing.page", "comparing.running", "comparing.table",
     # what stands on all of it
     "demo.paint", "demo.relief", "demo.clutter", "demo.creatures", "demo.backgrounds",
-    "demo.scene", "demo.photos", "demo", "demo.story",
+    "demo.scene", "demo.photos", "demo",
     "pictures", "pictures.svg", "pictures.layers", "pictures.rows", "pictures.photo",
     "pictures.stack", "field_picture", "pictures.heat",
     "neurons", "neurons.asked", "neurons.parts", "neurons.measures", "neurons.result",
@@ -93,6 +93,7 @@ ORDER = (
     "forecast.judging", "forecast.learning", "forecast.backtest", "forecast.run",
     "forecast.explaining", "forecast.page", "forecast.fitting", "forecast.predicting",
     "forecast.given", "forecast.forecaster",
+    "reporting", "demo.story",
     # what teaches
     "lessons", "lessons.lesson", "lessons.convolution", "lessons.catalog", "lessons.terminal",
     "lessons.page",
@@ -101,7 +102,7 @@ ORDER = (
     "app.jobs", "app.queue", "app.receiving", "app.looks", "app.views", "app.ordering",
     "app.guard", "app.serving", "app.starting",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
-    "cli.auditing", "cli.forecasting", "cli.lessons", "cli.serving",
+    "cli.auditing", "cli.forecasting", "cli.reporting", "cli.lessons", "cli.serving",
     "cli.networks", "cli.features",
     "cli.running", "cli", "__main__",
 )  # fmt: skip
@@ -113,7 +114,7 @@ APART = (("train", "transfer"), ("nets", "data"), ("report", "data.folder"))
 TORCH = (
     "lanes", "geometry", "describing", "nets", "train", "transfer", "finetune", "fitted", "writing",
     "predicting", "transferring", "incremental", "explain", "explaining",
-    "neurons", "audit", "forecast", "lessons", "app.looks",
+    "neurons", "audit", "forecast", "reporting", "lessons", "app.looks",
 )  # fmt: skip
 LIGHTNING = ("train", "finetune", "forecast")
 

@@ -59,7 +59,7 @@ def test_everything_lies_in_the_folder(tmp_path: Path) -> None:
     found = explain(run, some(2), tmp_path / "seen", LESS, each=lines.append)
     assert names(tmp_path) == ["seen"]
     files = names(tmp_path / "seen")
-    assert {"explain.html", "maps.npz", "sheet.png", RESULT} <= set(files)
+    assert {"explain.html", "maps.npz", "page.json", "sheet.png", RESULT} <= set(files)
     assert (
         len([name for name in files if re.fullmatch(r"00[12]-.*-(saliency|occlusion)\.png", name)])
         == 4
@@ -258,7 +258,7 @@ def test_the_page_needs_nothing_else_and_holds_the_numbers(tmp_path: Path) -> No
     assert not re.findall(r"""(?:src|href)=["']?(?!data:)[a-z]+:""", page)
     assert "<b>&.jpg" not in page
     assert "&lt;b&gt;&amp;.jpg" in page
-    raw = re.search(r'<script type="application/json" id="content">(.*?)</script>', page, re.S)
+    raw = re.search(r'<script type="application/json" id="explain-data">(.*?)</script>', page, re.S)
     assert raw is not None
     (card,) = json.loads(raw[1])
     first, second = card["maps"]

@@ -40,6 +40,7 @@ def test_what_lies_in_a_run(run: ForecastRun) -> None:
     names = sorted(path.relative_to(run.path).as_posix() for path in run.path.rglob("*.*"))
     assert names == [
         "history.parquet", "log/epochs.csv", "look-back.svg", "metrics.json", "model.safetensors",
+        "page.json",
         "report.html", "run.json",
     ]  # fmt: skip
     info = run.info()

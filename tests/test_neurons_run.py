@@ -50,7 +50,9 @@ def layer() -> str:
 
 def page_content(page: Path) -> dict[str, object]:
     text = page.read_text(encoding="utf-8")
-    found = re.search(r'<script type="application/json" id="content">(.*?)</script>', text, re.S)
+    found = re.search(
+        r'<script type="application/json" id="neurons-data">(.*?)</script>', text, re.S
+    )
     assert found is not None
     content: dict[str, object] = json.loads(found[1])
     return content
@@ -63,7 +65,8 @@ def test_the_tables_are_what_the_network_gives(tmp_path: Path, layer: str) -> No
     found = neurons(run, photos(), tmp_path / "seen", options)
     assert names(tmp_path) == ["seen"]
     assert names(tmp_path / "seen") == [
-        "activations.parquet", "channels.parquet", "neurons.html", RESULT, "patches.parquet"
+        "activations.parquet", "channels.parquet", "neurons.html", RESULT, "page.json",
+        "patches.parquet",
     ]  # fmt: skip
     info = run.info()
     activations = pq.read_table(tmp_path / "seen" / "activations.parquet").to_pydict()
@@ -142,7 +145,7 @@ def test_photos_without_classes(tmp_path: Path, layer: str) -> None:
     channels = pq.read_table(tmp_path / "seen" / "channels.parquet").to_pylist()
     assert {row["class"] for row in channels} == {None}
     text = (tmp_path / "seen" / "neurons.html").read_text(encoding="utf-8")
-    assert "<b>" not in text.partition('id="content"')[2]
+    assert "<b>" not in text.partition('id="neurons-data"')[2]
     assert "broken.png" in text
 
 

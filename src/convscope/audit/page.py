@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from convscope.audit.finding import Finding, worst_of
-from convscope.audit.judging import open_whole
+from convscope.audit.judging import Rate, open_whole
 from convscope.audit.patterns import Pattern
 from convscope.audit.remedy import Remedy
 from convscope.audit.result import ALARM, Audit
 from convscope.errors import PhotoError
 from convscope.pictures.heat import sheet
-from convscope.report.rendering import style, template
+from convscope.report.pages import json_values
 
 # Photos on a contact sheet, and their longer side, pixels.
 _SHOWN, _SIDE = 12, 200
@@ -68,13 +68,13 @@ def _outlined(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def render(
+def page_content(
     audit: Audit,
     sheets: dict[int, np.ndarray],
     patterns: Sequence[np.ndarray],
     remedy: Remedy | None,
-) -> str:
-    """Give the page's HTML.
+) -> dict[str, Any]:
+    """Give what the page shows, JSON values.
 
     Parameters
     ----------
@@ -93,21 +93,34 @@ def render(
         for number, (one, picture) in enumerate(zip(audit.patterns, patterns, strict=True))
     ]
     cards += [one for one in pieces if one["strength"] == "strong"]
-    return template("audit.html").render(
-        style=style(),
-        strong=[card for card in cards if card["strength"] == "strong"],
-        weak=[card for card in cards if card["strength"] == "weak"],
-        patterns=[one for one in pieces if one["strength"] == "weak"],
-        sampled=audit.sampled,
-        properties=audit.properties,
-        alarm=ALARM,
-        power=sorted(audit.power.items(), key=lambda item: -item[1]),
-        photos=audit.photos,
-        total=audit.total,
-        searched=audit.searched,
-        left_out=audit.left_out,
-        remedy=remedy,
-    )
+    shown: dict[str, Any] = json_values({
+        "strong": [card for card in cards if card["strength"] == "strong"],
+        "weak": [card for card in cards if card["strength"] == "weak"],
+        "patterns": [one for one in pieces if one["strength"] == "weak"],
+        "sampled": audit.sampled,
+        "properties": audit.properties,
+        "alarm": ALARM,
+        "power": sorted(audit.power.items(), key=lambda item: -item[1]),
+        "photos": audit.photos,
+        "total": audit.total,
+        "searched": audit.searched,
+        "left_out": audit.left_out,
+        "remedy": None if remedy is None else _remedied(remedy),
+    })  # fmt: skip
+    return shown
+
+
+def _remedied(remedy: Remedy) -> dict[str, Any]:
+    return {
+        "covered": remedy.covered,
+        "worst": remedy.worst,
+        "accuracy": [_rate(one) for one in remedy.accuracy],
+        "groups": {name: [_rate(one) for one in pair] for name, pair in remedy.groups.items()},
+    }
+
+
+def _rate(one: Rate | None) -> dict[str, Any] | None:
+    return None if one is None else {"share": one.share, "interval": one.interval, "n": one.n}
 
 
 def _finding_card(number: int, one: Finding, picture: np.ndarray | None) -> dict[str, Any]:
@@ -128,18 +141,19 @@ def _card(
     shown: int,
     also: Sequence[str],
 ) -> dict[str, Any]:
+    worst = worst_of(one.groups)
     return {
         "number": number + 1,
         "title": title,
         "strength": one.strength,
         "text": one.text(),
         "advice": one.advice(),
-        "given": one.given,
-        "control": one.control,
-        "taken": one.taken,
+        "given": _rate(one.given),
+        "control": _rate(one.control),
+        "taken": _rate(one.taken),
         "p_value": one.p_value,
-        "groups": [(name, rate) for name, rate in one.groups.items() if rate.n],
-        "worst": worst_of(one.groups),
+        "groups": [(name, _rate(rate)) for name, rate in one.groups.items() if rate.n],
+        "worst": None if worst is None else (worst[0], _rate(worst[1])),
         "also": also,
         "sheet": None if picture is None else _uri(picture),
         "shown": shown,

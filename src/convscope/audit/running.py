@@ -13,7 +13,7 @@ from convscope.audit.judging import Judge
 from convscope.audit.looks import TEXTS, VIEWS
 from convscope.audit.markers import find_markers, smallest_found
 from convscope.audit.material import Material, gather
-from convscope.audit.page import contact_sheet, pattern_sheet, render
+from convscope.audit.page import contact_sheet, page_content, pattern_sheet
 from convscope.audit.patterns import find_patterns
 from convscope.audit.pieces import draw_sample, pieces_of
 from convscope.audit.proving import FOLLOWED, prove
@@ -25,6 +25,7 @@ from convscope.explaining.running import png
 from convscope.files import write_bytes, write_json
 from convscope.predicting import classifier, load_classifier
 from convscope.progress import Progress
+from convscope.report.pages import AUDIT, write_page
 from convscope.run import Run
 from convscope.unfinished import whole_folder
 
@@ -95,10 +96,9 @@ def audit(
         for number, picture in enumerate(seen):
             write_bytes(folder / f"pattern-{number + 1}.png", png(picture))
         write_bytes(folder / "photos.csv", _lists(found))
-        content = {**found.to_dict(), "remedy": None if remedy is None else remedy.to_dict()}
-        write_json(folder / RESULT, content)
-        page = render(found, sheets, seen, remedy)
-        write_bytes(folder / "audit.html", page.encode("utf-8", errors="backslashreplace"))
+        result = {**found.to_dict(), "remedy": None if remedy is None else remedy.to_dict()}
+        write_json(folder / RESULT, result)
+        write_page(folder / "audit.html", AUDIT, page_content(found, sheets, seen, remedy))
     return found, remedy
 
 

@@ -11,6 +11,7 @@ from convscope.cli import (
     networks,
     neurons,
     photos,
+    reporting,
     serving,
 )  # isort: skip
 from convscope.cli.running import main
@@ -28,5 +29,6 @@ __all__ = [
     "networks",
     "neurons",
     "photos",
+    "reporting",
     "serving",
 ]

@@ -23,10 +23,13 @@ def demo(
     photos_only: Annotated[
         bool, typer.Option("--photos-only", help="Only draw the photos, into --out.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Stop after the training: no explanations, no audit.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """The whole story on photos that convscope draws itself: check, fit, report."""
+    """The whole story on photos that convscope draws itself: check, fit, explain, audit, report."""
     from convscope.demo.story import draw, tell
 
     if photos_only:
@@ -36,7 +39,9 @@ def demo(
 
             print_json({"photos": str(out)}, sys.stdout)
         return
-    run = tell(out, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress())
+    run = tell(
+        out, seed=seed, shortcut=shortcut, overwrite=overwrite, quick=quick, progress=progress()
+    )
     show_run(run.path, json)
 
 

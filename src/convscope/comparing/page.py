@@ -13,7 +13,7 @@ from convscope.comparing.story import cautions, milestones, p_value, points, sto
 from convscope.data.folder import SPLITS
 from convscope.report import words
 from convscope.report.chart import Chart, Series, Tick, line_chart
-from convscope.report.rendering import style, template
+from convscope.report.pages import COMPARE, json_values, render_page
 
 # CSS classes of the lines.
 _STYLES = {"fcnn": "pixels", "cnn": "plain-cnn", "cnn+standard": "cnn", "finetune": "tuned"}
@@ -22,8 +22,8 @@ _SPLIT_WORDS = {"train": "training", "valid": "validation", "test": "test"}
 _APART = 34
 
 
-def render(found: Comparison) -> str:
-    """Compute everything the page shows and give its HTML.
+def page_content(found: Comparison) -> dict[str, Any]:
+    """Compute everything the page shows; JSON values.
 
     Parameters
     ----------
@@ -32,45 +32,51 @@ def render(found: Comparison) -> str:
     names = milestones(found)
     by_name = {score.rung: score for score in found.ladder}
     counts = {name: sum(found.counts[name].values()) for name in SPLITS}
-    return template("compare.html").render(
-        style=style(),
-        words=words,
-        found=found,
-        first=by_name[names[0]],
-        last=by_name[names[-1]],
-        first_title=title(found, names[0]),
-        last_title=title(found, names[-1]),
-        told=story(found),
-        cautions=cautions(found),
-        rows=[_row(found, score) for score in found.ladder],
-        extra=_extra(found),
-        chart=learning_chart(found),
-        curve=[
+    shown: dict[str, Any] = json_values({
+        "found": {**found.to_dict(), "sizes": found.sizes},
+        "first": by_name[names[0]],
+        "last": by_name[names[-1]],
+        "first_title": title(found, names[0]),
+        "last_title": title(found, names[-1]),
+        "told": story(found),
+        "cautions": cautions(found),
+        "rows": [_row(found, score) for score in found.ladder],
+        "extra": _extra(found),
+        "chart": learning_chart(found),
+        "curve": [
             (score.title, [found.score(score.rung, size) for size in found.sizes])
             for score in found.ladder
         ],
-        best_titles={size: RUNGS[name].title for size, name in found.best_heads.items()},
-        about=[(score.title, RUNGS[score.rung].about) for score in found.ladder],
-        settings=[
+        "best_titles": {size: RUNGS[name].title for size, name in found.best_heads.items()},
+        "about": [(score.title, RUNGS[score.rung].about) for score in found.ladder],
+        "settings": [
             (score.title, [_settings(one) for one in score.settings])
             for score in found.ladder
             if any(score.settings)
         ],
-        counts=counts,
-        split_words=_SPLIT_WORDS,
-        transfers=found.net is not None,
-        bars=_bar,
-    )
+        "counts": counts,
+        "split_words": _SPLIT_WORDS,
+        "transfers": found.net is not None,
+    })  # fmt: skip
+    return shown
+
+
+def render(found: Comparison) -> str:
+    """Give the page's HTML.
+
+    Parameters
+    ----------
+    found : Comparison
+    """
+    return render_page(COMPARE, page_content(found))
 
 
 def _row(found: Comparison, score: Score) -> dict[str, Any]:
     step = found.step_to(score.rung)
-    low, high = score.accuracy_95
     return {
         "score": score,
         "title": score.title,
         "best": score.rung == found.best_heads.get("all"),
-        "bar": _bar(low, score.accuracy, high),
         "step": None if step is None else points(step.difference, signed=True),
         "step_95": None if step is None else _range(step.difference_95),
         "p": None if step is None else p_value(step.p).removeprefix("p = ").removeprefix("p "),
@@ -81,12 +87,6 @@ def _row(found: Comparison, score: Score) -> dict[str, Any]:
 def _range(interval: tuple[float, float]) -> str:
     low, high = (points(end, signed=True).split()[0] for end in interval)
     return f"{low} to {high}"
-
-
-def _bar(low: float, middle: float, high: float) -> tuple[float, float, float]:
-    """Places on a rail from 4 to 104."""
-    a, b, c = (round(4 + 100 * share, 1) for share in (low, middle, high))
-    return a, b, c
 
 
 def _extra(found: Comparison) -> str:

@@ -30,12 +30,13 @@ from convscope.comparing.material import (
     possible_rungs,
     with_plain_labels,
 )
-from convscope.comparing.page import render
+from convscope.comparing.page import page_content
 from convscope.comparing.result import Comparison, best_heads, ladder_order, ladder_steps, scores
 from convscope.data.folder import files_state, scan
 from convscope.files import write_bytes, write_json
 from convscope.metrics import majority_baseline
 from convscope.progress import Progress
+from convscope.report.pages import COMPARE, write_page
 from convscope.report.words import duration
 
 
@@ -235,7 +236,7 @@ def _write(
     schema = pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
     pq.write_table(pa.table(columns, schema=schema), buffer)
     write_bytes(folder / "predictions.parquet", buffer.getvalue().to_pybytes())
-    write_bytes(folder / "compare.html", render(found).encode("utf-8", errors="backslashreplace"))
+    write_page(folder / "compare.html", COMPARE, page_content(found))
     write_json(folder / RESULT, found.to_dict())
 
 

@@ -1,4 +1,4 @@
-"""The whole story on photos that convscope draws itself: draw, check, fit, report."""
+"""The whole story on photos that convscope draws itself: draw, check, fit, look inside, report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from convscope.errors import InputError, InterruptedRunError
 from convscope.fitting import fit
 from convscope.options import FitOptions
 from convscope.progress import Progress
+from convscope.reporting import ReportOptions
+from convscope.reporting import report as show
 from convscope.run import Run
 
+# Photos that are explained: enough to see something, few enough not to be waited for.
+_EXPLAINED = 8
 SHORTCUT = Shortcut("bird", splits=("train", "valid"))
 
 
@@ -54,9 +58,10 @@ def tell(
     shortcut: bool = False,
     overwrite: bool = False,
     epochs: int | None = None,
+    quick: bool = False,
     progress: Progress | None = None,
 ) -> Run:
-    """Draw a photo set beside the run, check it, train the small CNN on it, write the report.
+    """Draw a photo set beside the run, check it, train the small CNN on it, and look inside.
 
     Parameters
     ----------
@@ -71,6 +76,8 @@ def tell(
         Replace an earlier demo.
     epochs : int, optional
         At most.
+    quick : bool
+        Stop after the training, without explanations, neurons and audit.
     progress : Progress, optional
 
     Raises
@@ -84,14 +91,22 @@ def tell(
     photos = out.with_name(out.name + ".photos")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already. Choose another --out, or add --overwrite.")
-    progress.say(f"1 of 3: drawing photos of five clay creatures into {photos}")
+    parts = 3 if quick else 4
+    progress.say(f"1 of {parts}: drawing photos of five clay creatures into {photos}")
     draw(photos, seed=seed, shortcut=shortcut, overwrite=overwrite, progress=progress)
-    progress.say("2 of 3: checking them")
-    report = check(photos, progress=progress)
-    progress.say(f"{report.photos:,} usable photos, {len(report.findings)} problems found")
-    progress.say("3 of 3: training a small convolutional network from scratch")
+    progress.say(f"2 of {parts}: checking them")
+    checked = check(photos, progress=progress)
+    progress.say(f"{checked.photos:,} usable photos, {len(checked.findings)} problems found")
+    progress.say(f"3 of {parts}: training a small convolutional network from scratch")
     options = FitOptions(strategy="cnn", seed=seed, epochs=epochs)
     try:
-        return fit(photos, out, options, overwrite=overwrite, progress=progress)
+        run = fit(photos, out, options, overwrite=overwrite, progress=progress)
+        if not quick:
+            progress.say(f"4 of {parts}: what it looks at, what excites it, and shortcuts")
+            show(
+                run, photos, ReportOptions(explain=_EXPLAINED, seed=seed), masks=photos / MASKS,
+                progress=progress,
+            )  # fmt: skip
+        return run
     except InterruptedRunError:
         raise InterruptedRunError("Stopped. To tell it again, add --overwrite.") from None

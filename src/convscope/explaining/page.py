@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from convscope.data.samples import jpeg
 from convscope.explain.agreeing import agreement
 from convscope.explaining.result import Found, Photo
 from convscope.explaining.values import map_values, shrunk
 from convscope.pictures import heat
-from convscope.report.rendering import style, template, text
+from convscope.report.pages import EXPLAIN, json_values, render_page
 
 # Longest side of photos on the page, pixels.
 _PHOTO = 560
 # Classes that are listed beside a photo.
 _LISTED = 5
+
+
+def page_content(found: Found) -> dict[str, Any]:
+    """Give what the page shows, JSON values.
+
+    Parameters
+    ----------
+    found : Found
+    """
+    cards = [_card(found, photo) for photo in found.photos]
+    shown: dict[str, Any] = json_values({
+        # What the script needs stands apart.
+        "data": [card.pop("data") for card in cards],
+        "cards": cards,
+        "failed": found.failed,
+        "sanity": [(_title(name), each.line()) for name, each in found.sanity.items()],
+    })  # fmt: skip
+    return shown
 
 
 def render(found: Found) -> str:
@@ -31,20 +46,7 @@ def render(found: Found) -> str:
     ----------
     found : Found
     """
-    script = text("explain.js")
-    cards = [_card(found, photo) for photo in found.photos]
-    content = json.dumps([card.pop("data") for card in cards], separators=(",", ":"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return template("explain.html").render(
-        style=style(),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        # Nothing that could end the element it stands in.
-        content=Markup(content.replace("<", "\\u003c")),
-        cards=cards,
-        failed=found.failed,
-        sanity=[(_title(name), each.line()) for name, each in found.sanity.items()],
-    )
+    return render_page(EXPLAIN, page_content(found))
 
 
 def _card(found: Found, photo: Photo) -> dict[str, Any]:
@@ -61,6 +63,9 @@ def _card(found: Found, photo: Photo) -> dict[str, Any]:
         "name": Path(photo.path).name,
         "path": photo.path,
         "target": found.classes[photo.target],
+        "predicted": found.classes[int(photo.probabilities.argmax())],
+        # A report knows what it is.
+        "label": None,
         "classes": [(found.classes[k], photo.probabilities[k]) for k in order],
         "width": scaled.shape[1],
         "height": scaled.shape[0],

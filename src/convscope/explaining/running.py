@@ -19,13 +19,14 @@ from convscope.explain.result import Explanation
 from convscope.explain.sanity import Randomisation, randomisation
 from convscope.explaining.asked import METHODS, UNITS, Calibrated, ExplainOptions
 from convscope.explaining.masks import mask_of
-from convscope.explaining.page import render
+from convscope.explaining.page import page_content
 from convscope.explaining.reading import read_photo
 from convscope.explaining.result import Explained, Found, Photo
 from convscope.files import write_bytes, write_json
 from convscope.pictures import heat
 from convscope.predicting import listed, load_classifier
 from convscope.progress import Progress
+from convscope.report.pages import EXPLAIN, write_page
 from convscope.run import Run, RunInfo
 from convscope.unfinished import whole_folder
 
@@ -210,12 +211,11 @@ def _write(folder: Path, found: Found) -> None:
         per_photo = len(found.photos[0].maps)
         columns = per_photo if per_photo > 1 else 4
         write_bytes(folder / "sheet.png", png(heat.sheet(tiles, columns=columns)))
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    write_bytes(folder / "maps.npz", content.getvalue())
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
+    write_bytes(folder / "maps.npz", packed.getvalue())
     write_json(folder / RESULT, found.to_dict())
-    page = render(found)
-    write_bytes(folder / "explain.html", page.encode("utf-8", errors="backslashreplace"))
+    write_page(folder / "explain.html", EXPLAIN, page_content(found))
 
 
 def _plain(name: str) -> str:

@@ -22,7 +22,7 @@ from convscope.forecast.judging import Judged, answers_of, judge
 from convscope.forecast.learning import learn
 from convscope.forecast.model import Model
 from convscope.forecast.options import ForecastOptions, TableOptions
-from convscope.forecast.page import Shown, render
+from convscope.forecast.page import Shown, page_content
 from convscope.forecast.preparing import (
     Purposes,
     Shape,
@@ -36,6 +36,7 @@ from convscope.forecast.rolling import Forecast, next_steps, time_texts
 from convscope.forecast.run import ForecastInfo, ForecastRun, StepInfo, write_history
 from convscope.geometry import trace
 from convscope.progress import Progress
+from convscope.report.pages import FORECAST, write_page
 from convscope.train.loop import Trained
 from convscope.unfinished import UnfinishedFolder, whole_folder
 
@@ -177,7 +178,7 @@ def _write(
     )
     context, ahead = model.context(shown[:1])[0], model.ahead(np.stack(known[:1]))[0]
     explained = explain_forecast(model, context, ahead)
-    html = render(
+    page = page_content(
         Shown(f"{options.horizon} steps ahead of {_names(table)}", _facts(info, table)),
         judged,
         forecasts=_padded(list(zip(shown, forecasts, strict=True)), table),
@@ -185,7 +186,7 @@ def _write(
         drawn=drawn,
         epochs=folder / "log" / "epochs.csv",
     )
-    write_bytes(folder / "report.html", html.encode())
+    write_page(folder / "report.html", FORECAST, page)
     write_json(folder / "run.json", info.model_dump(mode="json"))
 
 
@@ -224,11 +225,11 @@ def write_backtest(found: Backtest, out: Path, series: Sequence[Series], overwri
             (f"from {start}", fold.judged)
             for start, fold in zip(time_texts(starts), found.folds, strict=True)
         ]
-        html = render(
+        page = page_content(
             Shown(f"Backtest, {found.options.horizon} steps ahead", facts), found.judged,
             folds=folds,
         )  # fmt: skip
-        write_bytes(folder / "report.html", html.encode())
+        write_page(folder / "report.html", FORECAST, page)
         write_json(folder / "backtest.json", found.to_dict())
     return out / "report.html"
 

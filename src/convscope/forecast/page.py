@@ -16,7 +16,7 @@ from convscope.forecast.explaining import OverTime, mean_over_steps
 from convscope.forecast.judging import NAMES, Judged
 from convscope.forecast.rolling import Forecast, time_texts
 from convscope.report.chart import Band, Chart, Series, line_chart
-from convscope.report.rendering import style, template
+from convscope.report.pages import json_values
 
 # Steps of the past that a chart shows, in horizons and at most; series that the page shows.
 _HORIZONS, _MOST_STEPS, _MOST_SERIES = 4, 300, 6
@@ -37,7 +37,7 @@ class Shown:
     facts: Sequence[tuple[str, str]]
 
 
-def render(
+def page_content(
     shown: Shown,
     judged: Judged,
     *,
@@ -46,8 +46,8 @@ def render(
     explained: tuple[np.ndarray, OverTime] | None = None,
     drawn: str = "",
     epochs: Path | None = None,
-) -> str:
-    """Give the page's HTML.
+) -> dict[str, Any]:
+    """Give what the page shows, JSON values.
 
     Parameters
     ----------
@@ -64,23 +64,23 @@ def render(
     epochs : Path, optional
         The learning curves, CSV.
     """
-    return template("forecast.html").render(
-        style=style(),
-        heading=shown.heading,
-        facts=shown.facts,
-        verdict=judged.verdict,
-        scores=score_rows(judged),
-        windows=judged.windows,
-        coverage=[(level, float(np.nanmean(v))) for level, v in judged.coverage.items()],
-        by_step=[c for c in (_errors_by_step(judged), _coverage_by_step(judged)) if c],
-        forecasts=[_future(past, said) for past, said in forecasts[:_MOST_SERIES]],
-        left=max(0, len(forecasts) - _MOST_SERIES),
-        names=[said.name for _, said in forecasts[:_MOST_SERIES]],
-        folds=[(where, score_rows(one), one.windows) for where, one in folds],
-        explained=[] if explained is None else _explained(*explained),
-        drawn=_uri(drawn),
-        curves=None if epochs is None else _curves(epochs),
-    )
+    told: dict[str, Any] = json_values({
+        "heading": shown.heading,
+        "facts": shown.facts,
+        "verdict": judged.verdict.words(),
+        "scores": score_rows(judged),
+        "windows": judged.windows,
+        "coverage": [(level, float(np.nanmean(v))) for level, v in judged.coverage.items()],
+        "by_step": [c for c in (_errors_by_step(judged), _coverage_by_step(judged)) if c],
+        "forecasts": [_future(past, said) for past, said in forecasts[:_MOST_SERIES]],
+        "left": max(0, len(forecasts) - _MOST_SERIES),
+        "names": [said.name for _, said in forecasts[:_MOST_SERIES]],
+        "folds": [(where, score_rows(one), one.windows) for where, one in folds],
+        "explained": [] if explained is None else _explained(*explained),
+        "drawn": _uri(drawn),
+        "curves": None if epochs is None else _curves(epochs),
+    })  # fmt: skip
+    return told
 
 
 def score_rows(judged: Judged) -> list[dict[str, Any]]:

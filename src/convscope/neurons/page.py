@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 from torch import nn
 
 from convscope.explain.tapping import Layer, Tapped
-from convscope.files import write_bytes
 from convscope.neurons.asked import NeuronsOptions, Photos
 from convscope.neurons.drawing import (
     TILE,
@@ -28,7 +24,7 @@ from convscope.neurons.measures import order_of
 from convscope.neurons.parts import Parts
 from convscope.neurons.result import LayerFound, NeuronsFound
 from convscope.progress import Progress
-from convscope.report.rendering import style, template, text
+from convscope.report.pages import NEURONS, json_values, write_page
 from convscope.run import RunInfo
 
 # Longer side of photos on the page, pixels.
@@ -36,7 +32,7 @@ _PHOTO = 320
 _QUALITY = 78
 
 
-def write_page(
+def write_neurons(
     target: Path,
     tapped: Tapped,
     model: nn.Module,
@@ -74,12 +70,12 @@ def write_page(
     )
     with progress.task("pictures", hits, "patches") as advance:
         drawn = _Drawn(model, given, found, info, places)
-        content = []
+        told = []
         for number, (one, shown) in enumerate(zip(found.layers, layers, strict=True)):
-            content.append(_layer(number, one, shown, drawn, parts, wanted))
+            told.append(_layer(number, one, shown, drawn, parts, wanted))
             advance(sum(len(one.seen[channel]) for channel in shown))
-    page = _render(found, content, drawn, filters(model, tapped), options)
-    write_bytes(target, page.encode("utf-8", errors="backslashreplace"))
+    content = _content(found, told, drawn, filters(model, tapped), options)
+    write_page(target, NEURONS, content)
 
 
 class _Drawn:
@@ -201,33 +197,28 @@ def _short(value: float) -> float | None:
     return None if np.isnan(value) else float(f"{float(value):.4g}")
 
 
-def _render(
+def _content(
     found: NeuronsFound,
     layers: list[dict[str, Any]],
     drawn: _Drawn,
     first: tuple[str, np.ndarray] | None,
     options: NeuronsOptions,
-) -> str:
-    script = text("neurons.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+) -> dict[str, Any]:
     photos = [
         {"name": found.paths[image], "label": found.labels[image], "uri": drawn.photos[image]}
         for image in drawn.places
     ]
-    content = {"layers": layers, "photos": photos, "classes": found.classes, "tile": TILE}
-    return template("neurons.html").render(
-        style=style(),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        # Nothing that could end the element it stands in.
-        content=Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")),
-        layers=[(one["name"], one["words"], one["hidden"], one["silent"]) for one in layers],
-        photos=len(found.paths) - len(found.failed),
-        classes=found.classes,
-        failed=found.failed,
-        per_photo=options.per_photo,
-        filters=None if first is None else (first[0], _uri(first[1], "PNG")),
-    )
+    content: dict[str, Any] = json_values({
+        # What the script needs stands apart.
+        "data": {"layers": layers, "photos": photos, "classes": found.classes, "tile": TILE},
+        "layers": [(one["name"], one["words"], one["hidden"], one["silent"]) for one in layers],
+        "photos": len(found.paths) - len(found.failed),
+        "classes": found.classes,
+        "failed": found.failed,
+        "per_photo": options.per_photo,
+        "filters": None if first is None else (first[0], _uri(first[1], "PNG")),
+    })  # fmt: skip
+    return content
 
 
 def _uri(picture: np.ndarray, kind: str = "JPEG") -> str:

@@ -20,7 +20,7 @@ from convscope.files import write_json
 from convscope.nets.inference import prepare
 from convscope.neurons.asked import NeuronsOptions, Photos, find_photos
 from convscope.neurons.measures import Measures, in_blocks, measure
-from convscope.neurons.page import write_page
+from convscope.neurons.page import write_neurons
 from convscope.neurons.parts import PART, Parts, structure
 from convscope.neurons.result import LayerFound, NeuronsFound, PhotoBox, Seen
 from convscope.neurons.tables import write_activations, write_channels, write_patches
@@ -100,8 +100,8 @@ def neurons(
             write_patches(folder.folder / "patches.parquet", found)
             write_channels(folder.folder / "channels.parquet", found)
             write_activations(folder.folder / "activations.parquet", given, parts)
-            write_page(folder.folder / "neurons.html", tapped, model, given, found, parts, info,
-                       options, progress)  # fmt: skip
+            write_neurons(folder.folder / "neurons.html", tapped, model, given, found, parts, info,
+                          options, progress)  # fmt: skip
             write_json(folder.folder / RESULT, found.to_dict())
             folder.complete()
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -11,20 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from convscope.errors import ConvscopeError
-from convscope.report import words
 from convscope.report.calibration import reliability, reliability_bins
 from convscope.report.confusion import SHADES, matrix
 from convscope.report.contents import read_contents
 from convscope.report.curves import curves
 from convscope.report.gallery import Gallery, choose_photos
 from convscope.report.headline import SPLIT_WORDS, headline
-from convscope.report.photos import embed, mixing, sheet_uri
+from convscope.report.photos import MAX_CHARACTERS, embed, mixing, sheet_uri
 from convscope.report.problems import problems
-from convscope.report.rendering import style, template, text
+from convscope.report.rendering import script_of, style, template
+from convscope.report.sections import SECTIONS, read_sections
 from convscope.run import Run, RunInfo
+
+_SCRIPTS = ("report.js", "charts.js")
 
 
 def build_report(run: Run, photos_root: Path) -> Path:
@@ -75,13 +73,17 @@ def render(run: Run, photos_root: Path) -> str:
     info, scores, predictions = contents.info, contents.scores, contents.predictions
     gallery = choose_photos(predictions, info.classes)
     large = frozenset(shot.row for shot in gallery.mistakes)
-    copies = embed(photos_root, ((shot.row, shot.path) for shot in gallery.shots), large)
-    script = text("report.js")
+    sections = read_sections(run.path, predictions)
+    copies = embed(
+        photos_root, ((shot.row, shot.path) for shot in gallery.shots), large,
+        MAX_CHARACTERS - sections.characters,
+    )  # fmt: skip
+    script, script_hash = script_of((*_SCRIPTS, *_own_scripts(sections.shown)))
     return template("template.html").render(
         info=info,
         style=style(),
-        script=Markup(script),
-        script_hash=_hash(script),
+        script=script,
+        script_hash=script_hash,
         top=headline(info, scores),
         problems=problems(contents.findings, scores.left_out),
         curves=curves(contents.epochs, info.training),
@@ -99,9 +101,18 @@ def render(run: Run, photos_root: Path) -> str:
         split_words=SPLIT_WORDS,
         diagram=reliability(reliability_bins(predictions, "test")),
         data=_page_data(info, gallery, copies, large),
-        words=words,
+        sections=SECTIONS,
+        taken=sections.shown,
+        missing=sections.missing,
+        cut=sections.cut,
         run_name=shlex.quote(_run_name(run.path)),
     )
+
+
+def _own_scripts(shown: Mapping[str, Any]) -> tuple[str, ...]:
+    kinds = [section.kind for section in SECTIONS if section.kind.name in shown]
+    names = [name for kind in kinds for name in kind.scripts if name not in _SCRIPTS]
+    return tuple(dict.fromkeys(names))
 
 
 def _page_data(
@@ -142,8 +153,3 @@ def _shade_words() -> tuple[str, ...]:
 def _run_name(path: Path) -> str:
     # While a fit goes on, its folder is called RUN.partial.
     return path.resolve().name.removesuffix(".partial")
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -1,8 +1,11 @@
 "use strict";
+(() => {
 // Maps are drawn here: a byte per place, -127 to 127, coloured and laid over the photo.
 const LOW_TO_HIGH = [[56, 18, 92], [58, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const AGAINST = [20, 92, 190], FOR = [222, 92, 0];
-const content = JSON.parse(document.getElementById("content").textContent);
+// Pixels of the longer side in the overview.
+const SMALL = 400;
+const content = JSON.parse(document.getElementById("explain-data").textContent);
 
 function coloured(map) {
   const [height, width] = map.shape;
@@ -65,8 +68,7 @@ function start(section) {
   const photo = new Image();
   let chosen = 0, pointer = null;
 
-  function draw() {
-    const map = maps[chosen], context = shown.getContext("2d");
+  function lay(context, map) {
     context.filter = "grayscale(1)";
     context.drawImage(photo, 0, 0, width, height);
     context.filter = "none";
@@ -75,6 +77,28 @@ function start(section) {
     context.drawImage(map.canvas, left, top, right - left, bottom - top);
     context.globalAlpha = 1;
     stripes(context, width, height, data.box);
+  }
+
+  // All methods side by side, with the pixels that the screen has.
+  function overview() {
+    section.querySelectorAll("[data-small]").forEach((small) => {
+      const share = Math.min(1, SMALL / Math.max(width, height)), context = small.getContext("2d");
+      small.width = Math.round(width * share);
+      small.height = Math.round(height * share);
+      context.imageSmoothingQuality = "high";
+      context.scale(small.width / width, small.height / height);
+      if (small.dataset.small === "photo") {
+        context.drawImage(photo, 0, 0, width, height);
+        stripes(context, width, height, data.box);
+      } else {
+        lay(context, maps[Number(small.dataset.small)]);
+      }
+    });
+  }
+
+  function draw() {
+    const map = maps[chosen], context = shown.getContext("2d");
+    lay(context, map);
     if (pointer) {
       context.strokeStyle = "#fff";
       context.lineWidth = 2;
@@ -82,7 +106,7 @@ function start(section) {
       context.strokeStyle = "#000";
       context.strokeRect(pointer[0] - 7.5, pointer[1] - 7.5, 15, 15);
     }
-    find("bar").className = `bar ${map.signed ? "signed" : "unsigned"}`;
+    find("ramp").className = `ramp ${map.signed ? "signed" : "unsigned"}`;
     find("low").textContent = map.signed ? number(-map.scale) : "0";
     find("high").textContent = number(map.scale);
     find("unit").textContent = map.unit;
@@ -176,15 +200,17 @@ function start(section) {
     button.addEventListener("click", () => {
       chosen = Number(button.dataset.method);
       section.querySelectorAll("[data-method]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
-      section.querySelectorAll("[data-trust]").forEach((line) => { line.hidden = line.dataset.trust !== button.dataset.method; });
-      shown.setAttribute("aria-label", `The map of ${button.textContent}; arrow keys move a pointer over it, Enter covers the place`);
+      const closer = find("closer");
+      if (closer) closer.open = true;
+      shown.setAttribute("aria-label", `The map of ${button.textContent.trim()}; arrow keys move a pointer over it, Enter covers the place`);
       said.textContent = "";
       draw();
       plain();
     });
   });
-  photo.onload = () => { draw(); plain(); };
+  photo.onload = () => { overview(); draw(); plain(); };
   photo.src = data.photo;
 }
 
 document.querySelectorAll("[data-card]").forEach(start);
+})();

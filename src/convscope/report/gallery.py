@@ -77,7 +77,7 @@ def choose_photos(
     turns, and the first few of every cell come before the rest of any, so that a limit thins all
     of them out instead of emptying the last ones.
     """
-    shots = _shots(predictions, classes)
+    shots = shots_of(predictions, classes)
     wrong = sorted(
         (shot for shot in shots if shot.split == "test" and not shot.right),
         key=lambda shot: (-shot.p_predicted, shot.path),
@@ -104,7 +104,15 @@ def choose_photos(
     )
 
 
-def _shots(predictions: Predictions, classes: Sequence[str]) -> list[Shot]:
+def shots_of(predictions: Predictions, classes: Sequence[str]) -> list[Shot]:
+    """Every validation and test photo with its prediction.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    classes : sequence of str
+        Those of the run; their places are the numbers.
+    """
     index = {name: i for i, name in enumerate(classes)}
     column = {name: i for i, name in enumerate(predictions.classes)}
     shots = []

@@ -1,7 +1,9 @@
 "use strict";
+(() => {
 // Channels are cards, their patches one strip of tiles; everything comes from the page itself.
-const content = JSON.parse(document.getElementById("content").textContent);
-const find = (name) => document.querySelector(`[data-${name}]`);
+const content = JSON.parse(document.getElementById("neurons-data").textContent);
+const root = document.querySelector("[data-neurons]");
+const find = (name) => root.querySelector(`[data-${name}]`);
 const dialog = find("dialog"), canvas = find("canvas");
 const layers = content.layers.map((layer) => ({
   ...layer,
@@ -58,13 +60,13 @@ function card(layer, place) {
 
 function draw() {
   const layer = layers[shown];
-  document.querySelectorAll("[data-section]").forEach((section, number) => { section.hidden = number !== shown; });
-  const section = document.querySelector(`[data-section="${shown}"]`);
+  root.querySelectorAll("[data-section]").forEach((section, number) => { section.hidden = number !== shown; });
+  const section = root.querySelector(`[data-section="${shown}"]`);
   const places = layer.channels.map((_, place) => place).sort((a, b) => key(layer, b) - key(layer, a));
   section.querySelector("[data-order-said]").textContent = photo < 0 ? "" :
     `Channels that ${content.photos[photo].name} excites most come first.`;
   section.querySelector("[data-channels]").replaceChildren(...places.map((place) => card(layer, place)));
-  document.querySelectorAll("[data-order]").forEach((button) => {
+  root.querySelectorAll("[data-order]").forEach((button) => {
     button.setAttribute("aria-pressed", String(photo < 0 && button.dataset.order === order));
   });
 }
@@ -93,7 +95,7 @@ function open(layer, channel, hit) {
   dialog.showModal();
 }
 
-document.querySelectorAll("[data-order]").forEach((button) => {
+root.querySelectorAll("[data-order]").forEach((button) => {
   button.addEventListener("click", () => {
     order = button.dataset.order;
     photo = -1;
@@ -124,9 +126,10 @@ find("search").addEventListener("click", () => {
   draw();
 });
 find("close").addEventListener("click", () => dialog.close());
-document.getElementById("photos").append(...content.photos.map((one) => {
+document.getElementById("neuron-photos").append(...content.photos.map((one) => {
   const option = document.createElement("option");
   option.value = one.name;
   return option;
 }));
 draw();
+})();

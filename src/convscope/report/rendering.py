@@ -1,11 +1,15 @@
-"""The templates of all pages, and the style that they share."""
+"""The templates of all pages, the style that they share, and how a script gets its data."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
+
+from convscope.report import words
 
 
 def template(name: str) -> Template:
@@ -17,6 +21,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["words"] = words
     return environment.get_template(name)
 
 
@@ -26,5 +31,24 @@ def text(name: str) -> str:
 
 
 def style() -> Markup:
-    """``report.css``."""
-    return Markup(text("report.css"))
+    """``report.css``, and ``parts.css`` for what several pages show."""
+    return Markup(text("report.css") + text("parts.css"))
+
+
+def script_of(names: tuple[str, ...]) -> tuple[Markup, str]:
+    """Scripts of this folder as one, and what lets exactly this one run on a page.
+
+    Parameters
+    ----------
+    names : tuple of str
+        None give no script.
+
+    Returns
+    -------
+    Markup
+    str
+        For the page's content security policy.
+    """
+    script = "".join(text(name) for name in names)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return Markup(script), f"sha256-{digest}"

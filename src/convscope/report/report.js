@@ -127,23 +127,6 @@
     });
   }
 
-  // Values under the pointer in the charts.
-  const tip = document.getElementById("tip");
-  for (const hit of document.querySelectorAll(".hit")) {
-    // The browser's own tooltip is the one for readers without JavaScript.
-    hit.querySelector("title").remove();
-    hit.addEventListener("pointerenter", () => {
-      tip.textContent = hit.dataset.tip;
-      tip.hidden = false;
-      const box = hit.getBoundingClientRect();
-      const left = box.left + box.width / 2 - tip.offsetWidth / 2;
-      const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
-      tip.style.left = `${Math.max(8, Math.min(left, room)) + window.scrollX}px`;
-      tip.style.top = `${box.top + window.scrollY - tip.offsetHeight - 4}px`;
-    });
-    hit.addEventListener("pointerleave", () => { tip.hidden = true; });
-  }
-
   // A sheet of paper cannot be unfolded; the tables behind the charts are not worth its pages.
   let folded = [];
   window.addEventListener("beforeprint", () => {
