@@ -49,9 +49,10 @@ WIDTH = 80
 FIRST = ("check", "fit", "predict", "forecast-fit")
 _MADE = re.compile(r"<!-- (run|json|options|commands)( [^>]+)? -->\n.*?<!-- end -->", re.DOTALL)
 # A bar that is left standing when the work is done.
-_BAR = re.compile(r"━+ +\d+%")
+_BAR = re.compile(r"━+ +\d+%|^training, epoch \d+:")
 _LONGEST_LIST = 2
 _LONGEST_OUTPUT = 60
+_LONGEST_JSON = 48
 
 
 # What Typer says
@@ -76,12 +77,12 @@ def options(name: str) -> str:
     """The table of a command's options."""
     command = commands()[name]
     hints = typing.get_type_hints(command.callback, include_extras=True)
-    rows = ["| | | default |", "|---|---|---|"]
+    rows = ['<div class="options" markdown>\n', "| | | default |", "|---|---|---|"]
     for parameter in command.params:
         if "--help" in parameter.opts:
             continue
         rows.append(f"| `{_name(parameter)}` | {_help(parameter, hints)} | {_default(parameter)} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "\n</div>"])
 
 
 def _name(parameter: Any) -> str:
@@ -223,7 +224,10 @@ def machine_readable(line: str) -> str:
     flat = re.compile(r"[\[{]\s+([^\[\]{}]*?)\s+[\]}]")
     for _ in range(2):
         text = flat.sub(_on_one_line, text)
-    return f"```json\n{text}\n```"
+    lines = text.splitlines()
+    if len(lines) > _LONGEST_JSON:
+        lines[_LONGEST_JSON:] = [f"... {len(lines) - _LONGEST_JSON} more lines"]
+    return "\n".join(["```js", *lines, "```"])
 
 
 def _on_one_line(found: re.Match[str]) -> str:

@@ -23,6 +23,7 @@ OUTSIDE = {
 _EXAMPLE = re.compile(r"examples/(\w+)\.py")
 _LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCED = re.compile(r"(^(`{3,}).*?^\2$)", re.MULTILINE | re.DOTALL)
+_ROLE = re.compile(r":(?:func|class|meth|mod|data|attr):<code>(~?)([\w.]+)</code>")
 _MADE = re.compile(r"^<!-- .*? -->\n", re.MULTILINE)
 
 
@@ -64,6 +65,16 @@ def relinked(text: str, page: str) -> str:
     return "".join(parts)
 
 
+def referred(html: str) -> str:
+    """Sphinx's roles in docstrings as links, where what they name is on a page of the API."""
+
+    def link(found: re.Match[str]) -> str:
+        shown = found[2].rpartition(".")[2] if found[1] else found[2].lstrip(".")
+        return f'<autoref identifier="{found[2]}" optional><code>{shown}</code></autoref>'
+
+    return _ROLE.sub(link, html)
+
+
 def on_config(config: Any) -> Any:
     """Called by MkDocs."""
     config.nav = expanded(config.nav, Path(config.docs_dir))
@@ -82,3 +93,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Called by MkDocs."""
     del config, files
     return relinked(markdown, page.file.src_uri)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Called by MkDocs."""
+    del page, config, files
+    return referred(html)

@@ -72,7 +72,7 @@ def test_every_page_of_a_command_shows_its_output_and_an_error(make_commands: Mo
         assert text.startswith(f"# {name}\n")
         assert f"<!-- options {name} -->" in text
         for mark in re.findall(r"<!-- (?:run|json|options).*? -->\n(.*)", text):
-            assert mark.startswith(("```", "|")), f"{name}: run docs/make_commands.py"
+            assert mark.startswith(("```", "|", "<div")), f"{name}: run docs/make_commands.py"
 
 
 def test_a_table_that_is_out_of_date_is_found(make_commands: ModuleType) -> None:
@@ -250,6 +250,18 @@ def test_links_out_of_docs_lead_to_pages_of_the_site(site_hooks: ModuleType) -> 
     )
     assert site_hooks.address("../../CHANGELOG.md", "nets/vgg.md") == "../changes.md"
     assert site_hooks.address("fitting.md", "forecast.md") is None
+
+
+def test_docstrings_as_the_api_shows_them(site_hooks: ModuleType) -> None:
+    site_griffe = script("site_griffe")
+    text = "One.\n\n>>> 1 + 1\n2\n\nParameters\n---\na, b\n    Both.\nc : int\n    C.\n"
+    assert site_griffe.one_by_one(site_griffe.fenced(text)) == (
+        "One.\n\n```pycon\n>>> 1 + 1\n2\n```\n\nParameters\n---\n"
+        "a\n    Both.\nb\n    Both.\nc : int\n    C.\n"
+    )
+    assert site_hooks.referred("As :func:<code>~a.b.ask</code>.") == (
+        'As <autoref identifier="a.b.ask" optional><code>ask</code></autoref>.'
+    )
 
 
 def test_the_site_loads_nothing_from_elsewhere() -> None:
