@@ -49,7 +49,7 @@ WIDTH = 80
 FIRST = ("check", "fit", "predict", "forecast-fit")
 _MADE = re.compile(r"<!-- (run|json|options|commands)( [^>]+)? -->\n.*?<!-- end -->", re.DOTALL)
 # A bar that is left standing when the work is done.
-_BAR = re.compile(r"━+ +\d+%|^training, epoch \d+:")
+_BAR = re.compile(r"━+ +\d+%|^training, epoch \d+:|\d% +-:--:--")
 _LONGEST_LIST = 2
 _LONGEST_OUTPUT = 60
 _LONGEST_JSON = 48
