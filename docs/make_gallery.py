@@ -5,7 +5,7 @@
     python docs/make_gallery.py --check              write nothing; exit code 1 if out of date
 
 Title and text are those of the script's docstring. What it printed and drew is kept in
-``docs/gallery/NAME.txt`` and ``NAME.png``; some of them take ten minutes.
+``docs/gallery/NAME.txt`` and ``NAME.png`` (or in ``SHOWN``); some of them take ten minutes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
 KEPT = ROOT / "docs" / "gallery"
 LARGEST = 200_000
+SHOWN = {
+    "forecast_modulation": "images/modulation.png",
+    "highway_depth": "nets/images/highway_depth.png",
+}
 _HEAD = """# Gallery
 
-Scripts of the folder `examples/`, each with what it printed and drew. Run one yourself with
+Scripts of the folder `examples/`, each with what it printed or drew. Run one yourself with
 `python examples/NAME.py` (`pip install -e '.[examples]'` first); `--quick` does a little of it.
 Times depend on the machine.
 """
@@ -39,6 +43,18 @@ def draws(example: Path) -> bool:
     return '"--out"' in example.read_text("utf-8")
 
 
+def picture_of(example: Path) -> Path:
+    """Where the picture lies: with the page that shows it too, if there is one."""
+    return PAGE.parent / SHOWN.get(example.stem, f"gallery/{example.stem}.png")
+
+
+def kept(example: Path) -> bool:
+    """Whether there is something of it to show."""
+    return (KEPT / f"{example.stem}.txt").exists() or (
+        draws(example) and picture_of(example).exists()
+    )
+
+
 def section(example: Path) -> str:
     """Title, text, picture, output and source of one."""
     source = example.read_text("utf-8")
@@ -48,9 +64,10 @@ def section(example: Path) -> str:
     # A command line, indented in the docstring, stays as it is.
     parts += [text.rstrip() if text.startswith("    ") else text.strip() for text in others]
     if draws(example):
-        parts.append(f"![What {example.name} draws](gallery/{example.stem}.png)")
-    said = (KEPT / f"{example.stem}.txt").read_text("utf-8").rstrip()
-    parts.append(f"```console\n$ python examples/{example.name}\n{said}\n```")
+        link = picture_of(example).relative_to(PAGE.parent).as_posix()
+        parts.append(f"![What {example.name} draws]({link})")
+    if (said := KEPT / f"{example.stem}.txt").exists():
+        parts.append(f"```console\n{said.read_text('utf-8').rstrip()}\n```")
     inside = "\n".join(f"    {line}".rstrip() for line in source.rstrip().splitlines())
     parts.append(f'??? example "examples/{example.name}"\n    ```python\n{inside}\n    ```')
     return "\n\n".join(parts) + "\n"
@@ -71,8 +88,9 @@ def run(example: Path) -> None:
         )
         if draws(example):
             (picture,) = Path(work).glob("*.png")
-            (KEPT / f"{example.stem}.png").write_bytes(smaller(picture))
-    (KEPT / f"{example.stem}.txt").write_text(ended.stdout, encoding="utf-8")
+            picture_of(example).write_bytes(smaller(picture))
+    said = f"$ python examples/{example.name}\n{ended.stdout}"
+    (KEPT / f"{example.stem}.txt").write_text(said, encoding="utf-8")
 
 
 def smaller(picture: Path) -> bytes:
@@ -94,9 +112,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     asked = parser.parse_args()
     for example in examples():
-        if not asked.check and (
-            example.stem in asked.run or not (KEPT / f"{example.stem}.txt").exists()
-        ):
+        if not asked.check and (example.stem in asked.run or not kept(example)):
             run(example)
     if page() == PAGE.read_text("utf-8"):
         return
