@@ -59,7 +59,7 @@ def section(example: Path) -> str:
     """Title, text, picture, output and source of one."""
     source = example.read_text("utf-8")
     first, *others = (ast.get_docstring(ast.parse(source)) or example.stem).split("\n\n")
-    title = f"{example.stem.replace('_', ' ').capitalize()} {{ #{example.stem.replace('_', '-')} }}"
+    title = example.stem.replace("_", " ").capitalize()
     parts = [f"## {title}", " ".join(first.split())]
     # A command line, indented in the docstring, stays as it is.
     parts += [text.rstrip() if text.startswith("    ") else text.strip() for text in others]
@@ -68,8 +68,8 @@ def section(example: Path) -> str:
         parts.append(f"![What {example.name} draws]({link})")
     if (said := KEPT / f"{example.stem}.txt").exists():
         parts.append(f"```console\n{said.read_text('utf-8').rstrip()}\n```")
-    inside = "\n".join(f"    {line}".rstrip() for line in source.rstrip().splitlines())
-    parts.append(f'??? example "examples/{example.name}"\n    ```python\n{inside}\n    ```')
+    shown = f"<details markdown>\n<summary>examples/{example.name}</summary>"
+    parts += [shown, f"```python\n{source.rstrip()}\n```", "</details>"]
     return "\n\n".join(parts) + "\n"
 
 
