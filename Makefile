@@ -1,6 +1,6 @@
 # Two commands for a fresh clone:
 #   make demo   set up, then the whole story on photos that convscope draws itself
-#   make test   set up, then lint, types and tests
+#   make test   set up, then lint, types, tests and the documentation site
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/convscope demo --out demo-run --overwrite
 
-test: lint types unit
+test: lint types unit docs
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -24,6 +24,10 @@ types: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/pytest --numprocesses auto
+
+# The site, in site/: warnings are errors. What Material has to say of MkDocs 2 is no warning of ours.
+docs: $(VENV)/.test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "convscope needs Python 3.11 or newer; this is %s. Try: make PYTHON=python3.12" % sys.version.split()[0])'
@@ -38,4 +42,4 @@ $(VENV)/.test: $(VENV)/.run
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-run demo-run.photos .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site demo-run demo-run.photos .mypy_cache .pytest_cache .ruff_cache

@@ -284,7 +284,7 @@ def test_the_checks_above_find_what_they_look_for() -> None:
 def test_no_machine_is_named() -> None:
     """Paths of one machine have no place in what others read."""
     named = re.compile(r"(?<![\w.])/(home|root|work|tmp|opt)/[\w-]+")
-    for file in [*MODULES.values(), *(SOURCE.parents[1] / "docs").glob("*.md")]:
+    for file in [*MODULES.values(), *(SOURCE.parents[1] / "docs").rglob("*.md")]:
         assert not named.findall(file.read_text(encoding="utf-8")), file
 
 
