@@ -89,3 +89,18 @@ const lesson = {
     });
   },
 };
+
+// A grid of numbers to type into; `changed` is called after each that is one.
+lesson.editable = (place, rows, name, changed) => {
+  place.classList.add("cells");
+  place.style.gridTemplateColumns = `repeat(${rows[0].length}, max-content)`;
+  place.replaceChildren(...rows.flatMap((row, r) => row.map((value, c) => {
+    const field = lesson.make("input", { type: "text", inputmode: "decimal", value: lesson.number(value), "aria-label": `${name}, row ${r + 1}, column ${c + 1}` });
+    field.addEventListener("change", () => {
+      const given = lesson.typed(field.value);
+      if (given === null) field.value = lesson.number(rows[r][c]);
+      else { rows[r][c] = given; changed(r, c); }
+    });
+    return field;
+  })));
+};

@@ -1,0 +1,100 @@
+"""The pages of lessons 2, 4, 5 and 7 in a real browser, after changes, against the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+import browser as real
+from convscope.lessons import pattern
+from convscope.lessons.catalog import load
+from convscope.lessons.convolution import convolve
+from convscope.lessons.page import write_page
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Browser]:
+    with real.browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lessons")
+
+
+@contextmanager
+def shown(opened: Browser, folder: Path, name: str, *, width: int = 1280) -> Iterator[Page]:
+    page_file = folder / f"{name}.html"
+    if not page_file.exists():
+        write_page(load(name), page_file)
+    with real.page(opened, width=width) as page:
+        page.goto(page_file.as_uri())
+        yield page
+
+
+def slide(page: Page, name: str, value: int) -> None:
+    """Set a slider as somebody who drags it does."""
+    page.locator(f"#{name}").evaluate(
+        "(e, v) => { e.value = v; e.dispatchEvent(new Event('input', {bubbles: true})); }", value
+    )
+
+
+def sum_of(page: Page) -> float:
+    return float(page.locator("#sum").inner_text().rsplit("= ", 1)[1])
+
+
+# One filter looks for one pattern
+
+
+def test_the_detector_with_and_without_row_7(opened: Browser, folder: Path) -> None:
+    with shown(opened, folder, "pattern") as page:
+        assert sum_of(page) == 6600
+        page.get_by_label("30 in row 7").check()
+        assert sum_of(page) == 8100
+        page.locator("#patches").select_option("other")
+        assert sum_of(page) == 1500
+        page.get_by_label("30 in row 7").uncheck()
+        assert sum_of(page) == 0
+
+
+def test_a_patch_and_a_filter_of_the_readers_own(opened: Browser, folder: Path) -> None:
+    patch = [list(row) for row in pattern.CURVE]
+    kernel = [list(row) for row in pattern.detector(row_7=False)]
+    patch[0][5], kernel[2][4], patch[3][3] = 12.5, -3, 0
+    with shown(opened, folder, "pattern") as page:
+        page.get_by_label("patch, row 1, column 6").fill("12,5")
+        page.get_by_label("filter, row 3, column 5").fill("-3")
+        page.get_by_text("Draw by pressing").click()
+        page.get_by_label("patch, row 4, column 4").click()
+        assert sum_of(page) == pattern.answer(patch, kernel)
+        answers = convolve(pattern.PICTURE, kernel).tolist()
+        found = page.evaluate("([p, f]) => pattern.slide(p, f)", [pattern.PICTURE, kernel])
+        assert found == answers
+        r, c = pattern.hottest(answers)
+        page.get_by_text("To the hottest place").click()
+        assert f"row {r + 1}, column {c + 1}: " in page.locator("#said").inner_text()
+
+
+def test_the_detector_moves_over_the_drawing_which_can_be_changed(
+    opened: Browser, folder: Path
+) -> None:
+    with shown(opened, folder, "pattern") as page:
+        assert page.locator("#said").inner_text().startswith("Filter in row 7, column 6: 9000.")
+        slide(page, "row", 6)
+        assert "row 6, column 6: 6600. The hottest" in page.locator("#said").inner_text()
+        page.get_by_text("Use this patch above").click()
+        assert sum_of(page) == 6600
+        page.locator("#answers").click(position={"x": 2, "y": 2})
+        assert "row 1, column 1: 0." in page.locator("#said").inner_text()
+        page.locator("#mode").select_option("draw")
+        box = page.locator("#picture").bounding_box()
+        assert box is not None
+        cell = box["width"] / 34
+        page.locator("#picture").click(position={"x": 5.5 * cell, "y": 0.5 * cell})
+        # row 1, column 6 of the drawing lies under the filter's first 30
+        assert "row 1, column 1: 1500." in page.locator("#said").inner_text()
