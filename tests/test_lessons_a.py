@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import pytest
 from rich.console import Console
 
-from convscope.lessons import pattern
-from convscope.lessons.catalog import load
+from convscope.describing import describe
+from convscope.lessons import catalog, pattern, receptive_fields
 from convscope.lessons.terminal import tell
+
+load = cache(catalog.load)
 
 
 def printed(name: str) -> str:
@@ -62,3 +65,57 @@ def test_the_hottest_place_is_at_the_mouses_back() -> None:
 @pytest.mark.parametrize("said", ["= 6600", "= 8100", "= 1500", "row 7, column 6"])
 def test_the_pattern_in_the_terminal(said: str) -> None:
     assert said in printed("pattern")
+
+
+# What a unit sees
+
+
+def test_two_and_three_3x3_against_one_7x7() -> None:
+    data = load("receptive-fields").data
+    assert [one["fields"] for one in data["stacks"]] == [[7], [3, 5], [3, 5, 7]]
+    assert [one["weights"] for one in data["stacks"]] == [49, 18, 27]
+    for channels in (1, 3, 64, 512):
+        found = [receptive_fields.stack_weights(*one, channels) for one in receptive_fields.STACKS]
+        assert found == [49 * channels**2, 18 * channels**2, 27 * channels**2]
+
+
+@pytest.mark.parametrize(
+    ("net", "fields"),
+    [
+        ("vgg16", [3, 5, 6, 10, 14, 16, 24, 32, 40, 44, 60, 76, 92, 100, 132, 164, 196, 212]),
+        ("alexnet", [11, 19, 51, 67, 99, 131, 163, 195]),
+        ("lenet5", [5, 6, 14, 16, 32]),
+    ],
+)
+def test_fields_as_worked_out_by_hand(net: str, fields: list[int]) -> None:
+    """Each is the one before plus (kernel - 1) times the product of the strides so far."""
+    layers = load("receptive-fields").data["networks"][net]["layers"]
+    assert [layer["field"] for layer in layers if layer["jump"] is not None] == fields
+
+
+@pytest.mark.parametrize("net", receptive_fields.NETWORKS)
+def test_what_units_see_is_exact_also_at_the_borders(net: str) -> None:
+    graph = describe(net).graph
+    shown = receptive_fields.network(net, receptive_fields.NETWORKS[net])
+    assert receptive_fields.unit_spans(graph, 0) == receptive_fields.unit_spans(graph, 1)
+    for layer in shown["layers"][:: 3 if len(shown["layers"]) > 9 else 1]:
+        spans = layer["spans"]
+        last = len(spans) - 1
+        for unit in {(0, 0), (last, 0), (last // 2, last), (last // 3, last // 2)}:
+            box = graph.receptive_box(layer["name"], unit)
+            assert box is not None
+            assert [list(span) for span in box] == [spans[at] for at in unit], layer["name"]
+
+
+def test_a_unit_at_the_border_sees_less_than_the_formula_says() -> None:
+    """SqueezeNet's first layer, 3 wide and 2 apart, ends at pixel 223 of 224."""
+    layers = load("receptive-fields").data["networks"]["squeezenet1_1"]["layers"]
+    assert layers[0]["spans"][-1] == [220, 223]
+    wide = next(layer for layer in layers if layer["field"] > 30)
+    assert wide["spans"][-1][1] == 223
+
+
+def test_fields_in_the_terminal() -> None:
+    text = printed("receptive-fields")
+    for said in ("3 + 2 = 5", "= 49·C²", "C = 64: 110,592", "196 + 1·16 = 212"):
+        assert said in text

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 import browser as real
-from convscope.lessons import pattern
+from convscope.describing import describe
+from convscope.lessons import pattern, receptive_fields
 from convscope.lessons.catalog import load
 from convscope.lessons.convolution import convolve
 from convscope.lessons.page import write_page
@@ -98,3 +100,91 @@ def test_the_detector_moves_over_the_drawing_which_can_be_changed(
         page.locator("#picture").click(position={"x": 5.5 * cell, "y": 0.5 * cell})
         # row 1, column 6 of the drawing lies under the filter's first 30
         assert "row 1, column 1: 1500." in page.locator("#said").inner_text()
+
+
+# What a unit sees
+
+
+@pytest.mark.parametrize(("kernel", "layers", "channels"), [(3, 6, 7), (9, 1, 512), (7, 4, 33)])
+def test_a_stack_of_the_readers_own(
+    kernel: int, layers: int, channels: int, opened: Browser, folder: Path
+) -> None:
+    with shown(opened, folder, "receptive-fields") as page:
+        page.locator("#kernel").select_option(str(kernel))
+        page.locator("#layers").fill(str(layers))
+        slide(page, "channels", channels)
+        rows = page.locator("#costs tr").all()
+        own = rows[3].locator("td").all_inner_texts()
+        assert int(own[0]) == receptive_fields.stack_fields(kernel, layers)[-1]
+        weights = receptive_fields.stack_weights(kernel, layers, channels)
+        assert own[2] == f"{weights:,}"
+        found = page.evaluate("([k, n]) => fields.fieldsOf(k, n)", [kernel, layers])
+        assert found == receptive_fields.stack_fields(kernel, layers)
+        three = receptive_fields.stack_weights(3, 3, channels)
+        assert rows[2].locator("td").all_inner_texts()[2] == f"{three:,}"
+
+
+def framed(page: Page) -> list[list[int]]:
+    """Rows and columns, from .. to before, of the frame on the photo."""
+    x, y, w, h = (
+        int(page.locator("#photo .frame").get_attribute(name) or -1)
+        for name in ("x", "y", "width", "height")
+    )
+    return [[y, y + h], [x, x + w]]
+
+
+@pytest.mark.parametrize(
+    ("net", "layer", "unit"),
+    [
+        ("vgg16", "features.30", (0, 6)),
+        ("lenet5", "features.c3", (9, 4)),
+        ("googlenet_2014", "inception3a", (27, 13)),
+        ("squeezenet1_1", "features.3", (54, 54)),
+        ("resnet50", "layer2.0", (0, 27)),
+    ],
+)
+def test_a_unit_sees_on_the_page_what_the_library_says(
+    net: str, layer: str, unit: tuple[int, int], opened: Browser, folder: Path
+) -> None:
+    box = describe(net).graph.receptive_box(layer, unit)
+    assert box is not None
+    with shown(opened, folder, "receptive-fields") as page:
+        page.locator("#nets").select_option(net)
+        page.get_by_role("button", name=layer, exact=True).click()
+        slide(page, "row", unit[0] + 1)
+        slide(page, "column", unit[1] + 1)
+        assert framed(page) == [list(span) for span in box]
+
+
+def test_units_are_chosen_by_pressing_map_or_photo(opened: Browser, folder: Path) -> None:
+    graph = describe("vgg16").graph
+    with shown(opened, folder, "receptive-fields") as page:
+        page.get_by_role("button", name="features.30", exact=True).click()
+        assert page.locator("#row").input_value() == "4"
+        place = page.locator("#map").bounding_box()
+        assert place is not None
+        page.locator("#map").click(position={"x": place["width"] - 3, "y": 3})
+        box = graph.receptive_box("features.30", (0, 6))
+        assert box is not None
+        assert framed(page) == [list(span) for span in box]
+        page.locator("#photo").click(position={"x": 2, "y": place["width"] - 2})
+        assert "row 7, column 1" in page.locator("#said").inner_text()
+        page.get_by_text("The middle unit").click()
+        assert "row 4, column 4" in page.locator("#said").inner_text()
+
+
+def test_a_photo_of_the_readers_own_is_cropped_and_a_bad_one_is_said(
+    opened: Browser, folder: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (90, 50), (200, 30, 40)).save(tmp_path / "red.png")
+    with shown(opened, folder, "receptive-fields") as page:
+        before = page.locator("#photo image").get_attribute("href")
+        page.locator("#drop input").set_input_files(tmp_path / "red.png")
+        page.wait_for_function(
+            "before => document.querySelector('#photo image').getAttribute('href') !== before",
+            arg=before,
+        )
+        page.locator("#drop input").set_input_files(
+            {"name": "<b>.txt", "mimeType": "text/plain", "buffer": b"no photo"}
+        )
+        page.get_by_text("<b>.txt is no picture").wait_for()

@@ -12,6 +12,7 @@ from convscope.lessons.lesson import Lesson
 LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
     "pattern": "one filter looks for one pattern: a curve detector",
+    "receptive-fields": "what a unit sees; one 7 × 7 or three 3 × 3",
 }
 
 

@@ -1,5 +1,5 @@
 (() => {
-  const { data, id, draw, number, cells, editable } = lesson;
+  const { data, id, draw, number, cells, editable, touched } = lesson;
   const side = data.filter.length;
   const ink = Math.max(...data.curve.flat());
   const copy = (rows) => rows.map((row) => [...row]);
@@ -87,11 +87,6 @@
   };
   const all = () => { mark(); over(); };
 
-  const touched = (place, event, rows, columns) => {
-    const box = place.getBoundingClientRect();
-    const at = [Math.floor((event.clientY - box.top) / box.height * rows), Math.floor((event.clientX - box.left) / box.width * columns)];
-    return [Math.min(rows - 1, Math.max(0, at[0])), Math.min(columns - 1, Math.max(0, at[1]))];
-  };
   const move = (r, c) => {
     state.at = [Math.min(places[0] - 1, Math.max(0, r)), Math.min(places[1] - 1, Math.max(0, c))];
     over();

@@ -104,3 +104,13 @@ lesson.editable = (place, rows, name, changed) => {
     return field;
   })));
 };
+
+// 1234567 -> 1,234,567
+lesson.many = (value) => value.toLocaleString("en-US");
+
+// Which row and column of a drawing was pressed.
+lesson.touched = (place, event, rows, columns) => {
+  const box = place.getBoundingClientRect();
+  const at = [Math.floor((event.clientY - box.top) / box.height * rows), Math.floor((event.clientX - box.left) / box.width * columns)];
+  return [Math.min(rows - 1, Math.max(0, at[0])), Math.min(columns - 1, Math.max(0, at[1]))];
+};
