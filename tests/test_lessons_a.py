@@ -6,10 +6,12 @@ import io
 from functools import cache
 
 import pytest
+import torch
 from rich.console import Console
+from torch import nn
 
 from convscope.describing import describe
-from convscope.lessons import catalog, pattern, receptive_fields
+from convscope.lessons import catalog, inception, pattern, receptive_fields
 from convscope.lessons.terminal import tell
 
 load = cache(catalog.load)
@@ -119,3 +121,73 @@ def test_fields_in_the_terminal() -> None:
     text = printed("receptive-fields")
     for said in ("3 + 2 = 5", "= 49·C²", "C = 64: 110,592", "196 + 1·16 = 212"):
         assert said in text
+
+
+# 1 × 1 convolutions, Inception, DepthConcat
+
+
+def test_a_1x1_convolution_is_a_dot_product_over_channels() -> None:
+    """In the middle the channels are 1, 5, 4: 1 - 5 + 8 = 4, and 0 + 15 + 4 = 19."""
+    data = load("inception").data
+    assert [plane[1][1] for plane in data["channels"]] == [1, 5, 4]
+    assert data["filters"] == [[1, -1, 2], [0, 3, 1]]
+    assert [plane[1][1] for plane in data["mixed"]] == [4, 19]
+    assert data["mixed"][0] == [[5, 1, 5], [3, 4, 4], [-1, 5, 4]]
+    assert data["mixed"][1] == [[2, 3, 6], [7, 19, 1], [3, 2, 7]]
+
+
+def test_a_bottleneck_saves_what_the_course_says() -> None:
+    """25 · 192 · 32 = 153,600 weights; 192 · 16 + 25 · 16 · 32 = 15,872; each times 28 · 28."""
+    costs = load("inception").data["bottleneck"]
+    assert costs["direct"] == [[153_600, 120_422_400]]
+    assert costs["reduced"] == [[3_072, 2_408_448], [12_800, 10_035_200]]
+    assert sum(macs for _, macs in costs["reduced"]) == 12_443_648
+
+
+@pytest.mark.parametrize("channels", [16, 1])
+def test_a_bottleneck_of_equal_channels_has_its_kernel_last(channels: int) -> None:
+    costs = inception.bottleneck(side=4, inputs=16, outputs=channels, reduce=channels, kernel=3)
+    assert [weights for weights, _ in costs["reduced"]] == [16 * channels, 9 * channels**2]
+
+
+def test_the_nine_modules_are_those_of_googlenet() -> None:
+    data = load("inception").data["modules"]
+    assert list(data) == ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+    assert data["3a"]["inputs"] == 192
+    assert data["3a"]["widths"] == [64, 96, 128, 16, 32, 32]
+    # 192·64, 192·96, 9·96·128, 192·16, 25·16·32, pool, 192·32
+    weights = [row["weights"] for row in data["3a"]["rows"]]
+    assert weights == [12_288, 18_432, 110_592, 3_072, 12_800, 0, 6_144]
+    described = describe("googlenet_2014").folded(1)
+    for name, module in data.items():
+        whole = next(row for row in described.layers if row.name == f"inception{name}")
+        rows = module["rows"]
+        ends = {row["branch"]: row["outputs"] for row in rows}
+        assert whole.output == (sum(ends.values()), module["side"], module["side"])
+        assert whole.parameters == sum(row["weights"] + row["biases"] for row in rows)
+        assert whole.macs == sum(row["macs"] for row in rows)
+
+
+def test_depth_concat_puts_zeros_around_smaller_maps() -> None:
+    """5 - 2 = 3 rows are missing: 1 above and 2 below."""
+    data = load("inception").data
+    assert data["sizes"] == [5, 3, 2]
+    small = [[3.0 if r in (1, 2) and c in (1, 2) else 0.0 for c in range(5)] for r in range(5)]
+    assert data["joined"]["centre"][2] == small
+    assert data["joined"]["top_left"][2][0] == [3, 3, 0, 0, 0]
+
+
+def test_mixing_is_a_layer_of_torch() -> None:
+    layer = nn.Conv2d(3, 2, 1, bias=False, dtype=torch.float64)
+    planes = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weights = layer.weight[:, :, 0, 0].tolist()
+    assert torch.allclose(torch.tensor(inception.mix(planes.tolist(), weights)).double(),
+                          layer(planes).detach(), atol=1e-6)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["1·1 + 5·(-1) + 4·2 = 4", "9.7 times less", "64 + 128 + 32 + 32 = 256", "1 of them above"],
+)
+def test_inception_in_the_terminal(said: str) -> None:
+    assert said in printed("inception")

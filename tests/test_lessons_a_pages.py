@@ -12,10 +12,11 @@ from playwright.sync_api import Browser, Page
 
 import browser as real
 from convscope.describing import describe
-from convscope.lessons import pattern, receptive_fields
+from convscope.lessons import inception, pattern, receptive_fields
 from convscope.lessons.catalog import load
 from convscope.lessons.convolution import convolve
 from convscope.lessons.page import write_page
+from convscope.nets.inception import Inception, Placement
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +189,83 @@ def test_a_photo_of_the_readers_own_is_cropped_and_a_bad_one_is_said(
             {"name": "<b>.txt", "mimeType": "text/plain", "buffer": b"no photo"}
         )
         page.get_by_text("<b>.txt is no picture").wait_for()
+
+
+# 1 × 1 convolutions, Inception, DepthConcat
+
+
+def test_channels_and_filters_of_the_readers_own(opened: Browser, folder: Path) -> None:
+    channels = [[list(row) for row in plane] for plane in inception.CHANNELS]
+    filters = [list(row) for row in inception.FILTERS]
+    channels[2][0][1], filters[1][0] = 7.5, -2
+    with shown(opened, folder, "inception") as page:
+        assert page.locator("#sum").inner_text().endswith("5·3 + 4·1 = 19")
+        page.get_by_label("channel 3, row 1, column 2").fill("7.5")
+        page.get_by_label("filters, row 2, column 1").fill("-2")
+        page.get_by_label("result 2, row 1, column 2").click()
+        expected = inception.mix(channels, filters)
+        for at in range(2):
+            found = [float(x) for x in page.locator(f"#mixed{at} > *").all_text_contents()]
+            assert found == [value for row in expected[at] for value in row]
+        assert sum_of(page) == expected[1][0][1]
+        page.locator("h1").click()
+        page.keyboard.press("ArrowRight")
+        assert "Row 1, column 3" in page.locator("#sum").inner_text()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"side": 28, "inputs": 192, "outputs": 32, "reduce": 16, "kernel": 5},
+        {"side": 7, "inputs": 832, "outputs": 384, "reduce": 192, "kernel": 3},
+        {"side": 56, "inputs": 16, "outputs": 16, "reduce": 16, "kernel": 7},
+    ],
+)
+def test_what_a_bottleneck_saves(given: dict[str, int], opened: Browser, folder: Path) -> None:
+    expected = inception.bottleneck(**given)
+    with shown(opened, folder, "inception") as page:
+        page.locator("#kernel").select_option(str(given["kernel"]))
+        for name, key in (("inputs-n", "inputs"), ("reduce", "reduce"), ("outputs", "outputs")):
+            slide(page, name, given[key])
+        slide(page, "side", given["side"])
+        assert page.evaluate("g => inception.bottleneck(g)", given) == expected
+        assert page.locator("#macs-direct").inner_text() == f"{expected['direct'][0][1]:,}"
+        both = sum(macs for _, macs in expected["reduced"])
+        assert page.locator("#macs-reduced").inner_text() == f"{both:,}"
+
+
+def test_the_nine_modules_and_one_of_the_readers_own(opened: Browser, folder: Path) -> None:
+    with shown(opened, folder, "inception") as page:
+        for name, module in load("inception").data["modules"].items():
+            page.locator("#modules").select_option(name)
+            found = page.evaluate("m => inception.moduleRows(m.inputs, m.side, m.widths)", module)
+            assert found == module["rows"]
+            total = sum(row["macs"] for row in module["rows"])
+            assert page.locator("#costs .sum td").last.inner_text() == f"{total:,}"
+        widths = [10, 20, 30, 4, 5, 6]
+        page.get_by_label("takes").fill("12")
+        page.get_by_label("side", exact=True).fill("9")
+        for at, width in enumerate(widths):
+            page.locator(f"#width{at}").fill(str(width))
+        page.locator("#width5").press("Tab")
+        rows = inception.module_rows(Inception(12, *widths), 12, 9)
+        for key, at in (("weights", 1), ("biases", 2), ("macs", 3)):
+            total = sum(row[key] for row in rows)
+            assert page.locator("#costs .sum td").nth(at).inner_text() == f"{total:,}"
+        assert "10 + 30 + 5 + 6 = 51 channels, 51 × 9 × 9" in page.locator("#joint").inner_text()
+
+
+@pytest.mark.parametrize("placement", ["centre", "top_left"])
+def test_maps_of_other_sizes_are_joined(
+    placement: Placement, opened: Browser, folder: Path
+) -> None:
+    sizes = [2, 7, 4]
+    with shown(opened, folder, "inception") as page:
+        for at, side in enumerate(sizes):
+            page.locator(f"#size{at}").fill(str(side))
+            page.locator(f"#size{at}").press("Tab")
+        page.locator("#placement").select_option(placement)
+        expected = inception.joined(sizes, placement)
+        for at, plane in enumerate(expected):
+            cells = page.locator("#joined .cells").nth(at).locator("> *").all_text_contents()
+            assert [float(x) for x in cells] == [value for row in plane for value in row]

@@ -34,6 +34,7 @@
     const all = [...data.stacks, own];
     const largest = Math.max(...all.map((one) => one.fields[one.fields.length - 1]));
     id("channels-said").textContent = String(channels);
+    id("for-c").textContent = `C = ${channels}`;
     id("squares").replaceChildren(...all.map((one) => {
       const title = one === own ? `yours: ${named(one.kernel, one.layers)}` : named(one.kernel, one.layers);
       return make("figure", { class: "plane quarter" }, make("figcaption", {}, title), squares(one.fields, largest));
