@@ -95,7 +95,7 @@ ORDER = (
     "forecast.given", "forecast.forecaster",
     # what teaches
     "lessons", "lessons.lesson", "lessons.convolution",
-    "lessons.pattern", "lessons.receptive_fields", "lessons.inception",
+    "lessons.pattern", "lessons.receptive_fields", "lessons.inception", "lessons.causal",
     "lessons.catalog", "lessons.terminal", "lessons.page",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing", "cli.forecasting", "cli.lessons",

@@ -11,7 +11,8 @@ from rich.console import Console
 from torch import nn
 
 from convscope.describing import describe
-from convscope.lessons import catalog, inception, pattern, receptive_fields
+from convscope.forecast.depth import dilations_for
+from convscope.lessons import catalog, causal, inception, pattern, receptive_fields
 from convscope.lessons.terminal import tell
 
 load = cache(catalog.load)
@@ -191,3 +192,52 @@ def test_mixing_is_a_layer_of_torch() -> None:
 )
 def test_inception_in_the_terminal(said: str) -> None:
     assert said in printed("inception")
+
+
+# Convolutions over time
+
+
+def test_a_causal_convolution_as_on_the_slides() -> None:
+    """2 · 10; 1 · 10 + 2 · 20; 1 · 20 + 2 · 30."""
+    data = load("causal").data
+    assert (data["series"], data["filter"]) == ([10, 20, 30], [1, 2])
+    assert data["result"] == [20, 50, 80]
+    assert data["taps"] == [[-1, 0], [0, 1], [1, 2]]
+
+
+def test_dilation_skips_steps() -> None:
+    """By hand, dilation 2: y(t) = 1 · x(t - 2) + 2 · x(t)."""
+    assert causal.convolve([1, 2, 3, 4], [1, 2], dilation=2) == [2, 4, 7, 10]
+
+
+def test_no_output_knows_a_later_step() -> None:
+    one = causal.convolve([3, 1, 4, 1, 5], [2, -1, 0.5], 1)
+    other = causal.convolve([3, 1, 4, 9, 9], [2, -1, 0.5], 1)
+    assert one[:3] == other[:3]
+    assert one[3] != other[3]
+
+
+def test_four_layers_look_back_4_or_15_steps() -> None:
+    stacks = load("causal").data["stacks"]
+    assert stacks["plain"]["look_back"] == 4
+    assert stacks["dilated"]["look_back"] == 1 + 2 + 4 + 8
+    assert stacks["plain"]["lit"] == [
+        [11, 12, 13, 14, 15], [12, 13, 14, 15], [13, 14, 15], [14, 15], [15],
+    ]  # fmt: skip
+    odd = [1, 3, 5, 7, 9, 11, 13, 15]
+    assert stacks["dilated"]["lit"] == [
+        list(range(16)), odd, [3, 7, 11, 15], [7, 15], [15],
+    ]  # fmt: skip
+
+
+def test_how_deep_for_a_look_back() -> None:
+    """1 + 2 + 4 + 8 + 16 = 31 are too few for 36; 5 more would do, in steps of 4 it is 8."""
+    data = load("causal").data
+    assert data["wanted"] == 36
+    assert data["deep"] == {"dilations": [1, 2, 4, 8, 16, 8], "look_back": 39}
+    assert tuple(data["deep"]["dilations"]) == dilations_for(36, 2)
+
+
+@pytest.mark.parametrize("said", ["10·1 + 20·2 = 50", "= 15 steps back", "without dilation 36"])
+def test_causal_in_the_terminal(said: str) -> None:
+    assert said in printed("causal")

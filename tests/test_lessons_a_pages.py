@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page
 
 import browser as real
 from convscope.describing import describe
-from convscope.lessons import inception, pattern, receptive_fields
+from convscope.forecast.depth import dilations_for
+from convscope.lessons import causal, inception, pattern, receptive_fields
 from convscope.lessons.catalog import load
 from convscope.lessons.convolution import convolve
 from convscope.lessons.page import write_page
@@ -269,3 +270,87 @@ def test_maps_of_other_sizes_are_joined(
         for at, plane in enumerate(expected):
             cells = page.locator("#joined .cells").nth(at).locator("> *").all_text_contents()
             assert [float(x) for x in cells] == [value for row in plane for value in row]
+
+
+# Convolutions over time
+
+
+def test_the_slides_series_step_by_step(opened: Browser, folder: Path) -> None:
+    with shown(opened, folder, "causal") as page:
+        assert page.locator("#result > *").all_text_contents() == ["20", "50", "80"]
+        assert sum_of(page) == 20
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#sum").inner_text().endswith("10·1 + 20·2 = 50")
+        page.get_by_label("result at step 3").click()
+        assert sum_of(page) == 80
+
+
+@pytest.mark.parametrize(
+    ("series", "kernel", "dilation"),
+    [([3, 1, 4, 1, 5, 9, 2.5], [1, -2, 0.5], 2), ([7], [1, 2, 3, 4], 8), ([1, 2], [-3], 1)],
+)
+def test_a_series_of_the_readers_own(
+    series: list[float], kernel: list[float], dilation: int, opened: Browser, folder: Path
+) -> None:
+    with shown(opened, folder, "causal") as page:
+        page.get_by_label("Series").first.fill(" ; ".join(map(str, series)))
+        page.get_by_label("Filter").first.fill("  ".join(map(str, kernel)))
+        page.get_by_label("Dilation", exact=True).fill(str(dilation))
+        page.get_by_label("Dilation", exact=True).press("Tab")
+        found = [float(x) for x in page.locator("#result > *").all_text_contents()]
+        expected = causal.convolve(series, kernel, dilation)
+        assert found == pytest.approx(expected)
+        page.locator("#result > *").last.click()
+        assert sum_of(page) == pytest.approx(expected[-1])
+        page.get_by_label("Series").first.fill("1 two 3")
+        page.get_by_label("Series").first.press("Tab")
+        assert "The series is numbers" in page.locator("#fault").inner_text()
+
+
+@pytest.mark.parametrize(("kernel", "layers", "base"), [(2, 4, 2), (3, 3, 3), (5, 6, 2), (4, 1, 1)])
+def test_what_a_stack_looks_back(
+    kernel: int, layers: int, base: int, opened: Browser, folder: Path
+) -> None:
+    dilations = [base**at for at in range(layers)]
+    with shown(opened, folder, "causal") as page:
+        for name, value in (("kernel", kernel), ("layers", layers), ("base", base)):
+            slide(page, name, value)
+        for name, those in (("dilated", dilations), ("plain", [1] * layers)):
+            back = causal.stack_look_back(kernel, those)
+            assert (
+                f"= {back} steps, and sees {back + 1}" in page.locator(f"#{name}-said").inner_text()
+            )
+            length = int(page.locator("#output").input_value())
+            found = page.evaluate(
+                "([k, d, r, t]) => causal.lit(k, d, r, t)", [kernel, those, layers, length - 1]
+            )
+            assert found == causal.lit(kernel, those, length)
+            drawn = page.locator(f"#{name} .lit, #{name} .chosen").count()
+            assert drawn == sum(map(len, found))
+
+
+def test_a_unit_of_any_layer_can_be_pressed(opened: Browser, folder: Path) -> None:
+    with shown(opened, folder, "causal", width=375) as page:
+        unit = page.locator("#dilated circle").nth(2 * 18 + 16)  # layer 2, step 17
+        unit.click()
+        assert (
+            "A unit of layer 2 looks back 1·1 + 1·2 = 3 steps"
+            in page.locator("#dilated-said").inner_text()
+        )
+        assert page.locator("#dilated .lit").count() == 4 + 2
+        slide(page, "output", 5)
+        assert "reaches beyond" in page.locator("#dilated-said").inner_text()
+
+
+def test_how_deep_a_network_has_to_be(opened: Browser, folder: Path) -> None:
+    with shown(opened, folder, "causal") as page:
+        for kernel in (2, 3, 5):
+            wanted = [*range(1, 60), 127, 128, 300, 400]
+            found = page.evaluate(
+                "([all, k]) => all.map((w) => causal.dilationsFor(w, k))", [wanted, kernel]
+            )
+            assert found == [list(dilations_for(back, kernel)) for back in wanted]
+        slide(page, "kernel", 3)
+        slide(page, "wanted", 60)
+        said = ", ".join(map(str, dilations_for(60, 3)))
+        assert f"with dilations {said}: " in page.locator("#deep").inner_text()

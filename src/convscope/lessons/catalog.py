@@ -14,6 +14,7 @@ LESSONS: dict[str, str] = {
     "pattern": "one filter looks for one pattern: a curve detector",
     "receptive-fields": "what a unit sees; one 7 × 7 or three 3 × 3",
     "inception": "1 × 1 convolutions; the Inception module; DepthConcat",
+    "causal": "convolutions over time; dilation and look-back",
 }
 
 

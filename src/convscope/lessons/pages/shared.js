@@ -61,7 +61,7 @@ const lesson = {
   // Arrow keys walk through steps anywhere but in a field that needs them itself.
   arrows: (back, on) => {
     document.addEventListener("keydown", (event) => {
-      if (event.target.matches("input, select, textarea") || event.altKey || event.ctrlKey || event.metaKey) return;
+      if (event.target.matches("input, select, textarea, [role=region]") || event.altKey || event.ctrlKey || event.metaKey) return;
       if (event.key === "ArrowLeft") back();
       else if (event.key === "ArrowRight") on();
       else return;
