@@ -32,13 +32,38 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def shown(opened: Browser, folder: Path, name: str, *, width: int = 1280) -> Iterator[Page]:
+def shown(
+    opened: Browser, folder: Path, name: str, *, width: int = 1280, touch: bool = False
+) -> Iterator[Page]:
     page_file = folder / f"{name}.html"
     if not page_file.exists():
         write_page(load(name), page_file)
-    with real.page(opened, width=width) as page:
+    with real.page(opened, width=width, touch=touch) as page:
         page.goto(page_file.as_uri())
         yield page
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "said", "expected"),
+    [
+        ("pattern", "#answers", "#said", "Filter in row 16, column 28"),
+        ("receptive-fields", "#map", "#said", "unit in row 28, column 28"),
+        ("inception", "#mixed1 > :last-child", "#sum", "Row 3, column 3"),
+        ("causal", "#dilated", "#dilated-said", "A step of the series"),
+    ],
+)
+def test_a_finger_does_what_a_mouse_does(
+    name: str, place: str, said: str, expected: str, opened: Browser, folder: Path
+) -> None:
+    with shown(opened, folder, name, width=375, touch=True) as page:
+        there = page.locator(place)
+        there.scroll_into_view_if_needed()
+        box = there.bounding_box()
+        assert box is not None
+        # a stack has a margin around its units
+        aside, below = (12, 38) if name == "causal" else (4, 4)
+        there.tap(position={"x": box["width"] - aside, "y": box["height"] - below})
+        assert expected in page.locator(said).inner_text()
 
 
 def slide(page: Page, name: str, value: int) -> None:

@@ -84,9 +84,9 @@
   lesson.arrows(() => step(-1), () => step(1));
   reset();
 
-  // Stacks: distances of the drawing, pixels.
+  // Stacks: distances of the drawing, pixels; so many steps fit beside each other on a wide screen.
   const [ACROSS, UP, LEFT, TOP, BOTTOM] = [26, 54, 62, 18, 34];
-  const MOST = 36;
+  const MOST = 33;
   const chosen = {};
   const settings = () => {
     const kernel = Number(id("kernel").value);
@@ -121,15 +121,15 @@
         }
       }
     }
-    const inputs = [...found[0]];
-    const oldest = Math.min(...inputs);
+    const oldest = Math.min(...found[0]);
+    const back = lookBack(kernel, dilations.slice(0, row));
     const under = (t, words, anchor) => draw("text", { x: place(0, t, layers)[0], y: height - 6, "text-anchor": anchor }, words);
     const labels = [under(at, "now", "middle")];
-    if (at - oldest > 2) labels.push(under(oldest, `${at - oldest} back`, "middle"));
+    if (at < back) labels.push(under(0, "further back", "start"));
+    else if (at - oldest > 2) labels.push(under(oldest, `${at - oldest} back`, "middle"));
     drawing.replaceChildren(draw("path", { class: "dim", d: dim.join("") }), draw("path", { class: "bright", d: bright.join("") }), ...units, ...labels);
-    const back = lookBack(kernel, dilations.slice(0, row));
     const sum = dilations.slice(0, row).map((dilation) => `${kernel - 1}·${dilation}`).join(" + ");
-    const cut = at - back < 0 ? `\nFrom step ${at + 1} of this drawing that reaches beyond its left end: to earlier steps, or to zeros before the series.` : "";
+    const cut = at < back ? `\nFrom step ${at + 1} of this drawing that reaches beyond its left end: to earlier steps, or to zeros before the series.` : "";
     id(`${name}-said`).textContent = `${row === layers ? "An output" : row ? `A unit of layer ${row}` : "A step of the series"} looks back ${row ? `${sum} = ${back}` : "0"} steps, and sees ${back + 1} with its own.${cut}`;
   };
   const drawBoth = () => { drawStack("plain"); drawStack("dilated"); };

@@ -69,7 +69,7 @@
     const answers = slide(state.picture, state.filter);
     const best = hottest(answers);
     const most = Math.max(...answers.flat().map(Math.abs), 1e-9);
-    pixels.forEach((node, i) => node.setAttribute("fill-opacity", Math.min(1, Math.abs(state.picture.flat()[i]) / ink)));
+    state.picture.flat().forEach((value, i) => pixels[i].setAttribute("fill-opacity", Math.min(1, Math.abs(value) / ink)));
     answers.flat().forEach((value, i) => {
       tiles[i].setAttribute("class", value < 0 ? "negative" : "positive");
       tiles[i].setAttribute("fill-opacity", Math.abs(value) / most);
