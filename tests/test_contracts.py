@@ -95,8 +95,9 @@ ORDER = (
     "forecast.given", "forecast.forecaster",
     "reporting", "demo.story",
     # what teaches
-    "lessons", "lessons.lesson", "lessons.convolution", "lessons.catalog", "lessons.terminal",
-    "lessons.page",
+    "lessons", "lessons.lesson", "lessons.convolution",
+    "lessons.pattern", "lessons.receptive_fields", "lessons.inception", "lessons.causal",
+    "lessons.catalog", "lessons.terminal", "lessons.page",
     # the page
     "app", "app.limits", "app.names", "app.zips", "app.users", "app.items", "app.asking",
     "app.jobs", "app.queue", "app.receiving", "app.looks", "app.views", "app.ordering",

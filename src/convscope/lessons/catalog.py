@@ -8,9 +8,13 @@ from importlib import import_module
 from convscope.errors import unknown_name
 from convscope.lessons.lesson import Lesson
 
-# Name -> what it is about. The module of the same name has a function ``lesson()``.
+# Name -> what it is about. The module of the same name, with _ for -, has a function ``lesson()``.
 LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
+    "pattern": "one filter looks for one pattern: a curve detector",
+    "receptive-fields": "what a unit sees; one 7 × 7 or three 3 × 3",
+    "inception": "1 × 1 convolutions; the Inception module; DepthConcat",
+    "causal": "convolutions over time; dilation and look-back",
 }
 
 
@@ -24,5 +28,6 @@ def load(name: str) -> Lesson:
     """
     if name not in LESSONS:
         raise unknown_name("lesson", name, LESSONS)
-    make: Callable[[], Lesson] = import_module(f"convscope.lessons.{name}").lesson
+    module = import_module(f"convscope.lessons.{name.replace('-', '_')}")
+    make: Callable[[], Lesson] = module.lesson
     return make()
