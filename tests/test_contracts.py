@@ -94,7 +94,9 @@ ORDER = (
     "forecast.explaining", "forecast.page", "forecast.fitting", "forecast.predicting",
     "forecast.given", "forecast.forecaster",
     # what teaches
-    "lessons", "lessons.lesson", "lessons.convolution", "lessons.catalog", "lessons.terminal",
+    "lessons", "lessons.lesson", "lessons.convolution",
+    "lessons.dense",
+    "lessons.catalog", "lessons.terminal",
     "lessons.page",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",
     "cli.auditing", "cli.forecasting", "cli.lessons",

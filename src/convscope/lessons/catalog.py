@@ -11,6 +11,7 @@ from convscope.lessons.lesson import Lesson
 # Name -> what it is about. The module of the same name has a function ``lesson()``.
 LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
+    "dense": "a fully connected layer; softmax; cross-entropy; steps against the gradient",
 }
 
 

@@ -89,3 +89,18 @@ const lesson = {
     });
   },
 };
+
+// A grid of fields for the numbers of `rows`, which are changed in place.
+lesson.fields = (place, rows, name, changed) => {
+  place.classList.add("cells");
+  place.style.gridTemplateColumns = `repeat(${rows[0].length}, max-content)`;
+  place.replaceChildren(...rows.flatMap((row, r) => row.map((value, c) => {
+    const field = lesson.make("input", { type: "text", inputmode: "decimal", value: lesson.number(value), "aria-label": `${name}, row ${r + 1}, column ${c + 1}` });
+    field.addEventListener("change", () => {
+      const given = lesson.typed(field.value);
+      if (given === null) field.value = lesson.number(row[c]);
+      else { row[c] = given; changed(); }
+    });
+    return field;
+  })));
+};

@@ -1,0 +1,69 @@
+"""The arithmetic of some lessons against hand arithmetic and torch.autograd."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import pytest
+import torch
+from rich.console import Console
+
+from convscope.lessons import dense
+from convscope.lessons.catalog import load
+from convscope.lessons.lesson import Lesson
+from convscope.lessons.terminal import tell
+
+
+def printed(lesson: Lesson) -> str:
+    text = io.StringIO()
+    tell(lesson, Console(file=text, width=120))
+    return text.getvalue()
+
+
+# dense
+
+
+def test_the_layer_and_its_gradient_by_hand() -> None:
+    data = load("dense").data
+    z0, z1 = 0.5 * 1 + 0.25 * 2 + 1 * 0.5 + 0.1, -0.5 * 1 - 0.75 * 2 + 0.25 * 0.5 - 0.1
+    assert data["logits"] == pytest.approx([z0, z1])
+    p1 = math.exp(z1) / (math.exp(z0) + math.exp(z1))
+    assert data["shares"] == pytest.approx([1 - p1, p1])
+    assert data["loss"] == pytest.approx(-math.log(p1))
+    by_logits = [1 - p1, p1 - 1]
+    assert data["by_bias"] == pytest.approx(by_logits)
+    for found, slope in zip(data["by_weights"], by_logits, strict=True):
+        assert found == pytest.approx([slope * x for x in (1, -2, 0.5)])
+    # One step of 0.5 moves the difference of the logits by 0.5 · 2 (1 - p1) (x·x + 1).
+    gap = z1 - z0 + 0.5 * 2 * (1 - p1) * (1 + 4 + 0.25 + 1)
+    assert data["after"] == pytest.approx(math.log(1 + math.exp(-gap)))
+
+
+def test_the_slope_of_the_landscape_is_that_of_differences() -> None:
+    at = torch.tensor([0.7, -1.2], dtype=torch.float64)
+    small = 1e-6
+    for axis, found in enumerate(dense.slope(at.tolist()).tolist()):
+        by = torch.zeros(2, dtype=torch.float64)
+        by[axis] = small
+        rise = float(dense.mean_loss(at + by) - dense.mean_loss(at - by)) / (2 * small)
+        assert found == pytest.approx(rise, abs=1e-8)
+
+
+def test_short_steps_settle_and_long_ones_do_not() -> None:
+    minimum, longest = dense.lowest()
+    assert dense.slope(minimum.tolist()).abs().max() < 1e-9
+    least = float(dense.mean_loss(minimum))
+    _, short = dense.descend(dense.START, 0.9 * longest, 200)
+    assert float(short[-1]) == pytest.approx(least, abs=1e-4)
+    # Even from next to the minimum: there is no settling.
+    _, long = dense.descend((minimum + 1e-3).tolist(), 1.3 * longest, 400)
+    assert float(long[-50:].max()) > least + 0.05
+    _, far = dense.descend(dense.START, 100, 20)
+    assert float(far[1:].min()) > float(far[0])
+
+
+def test_what_the_terminal_writes_out() -> None:
+    text = printed(load("dense"))
+    assert "z0 = 0.5·1 + (-0.25)·(-2) + 1·0.5 + 0.1 = 1.6" in text
+    assert "W[1][0] = -0.5 - 0.5·(-0.9727) = -0.0136" in text

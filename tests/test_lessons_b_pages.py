@@ -1,0 +1,124 @@
+"""The pages of some lessons in a real browser: their arithmetic against the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page
+
+import browser as real
+from convscope.lessons import dense
+from convscope.lessons.catalog import load
+from convscope.lessons.page import render
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Browser]:
+    with real.browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lessons")
+    for name in ("dense",):
+        (folder / f"{name}.html").write_text(render(load(name)), encoding="utf-8")
+    return folder
+
+
+def numbers(page: Page, place: str) -> list[float]:
+    return [float(x) for x in page.locator(f"{place} > *").all_text_contents()]
+
+
+def double(values: object) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def slide(page: Page, place: str, value: float) -> None:
+    """Move a slider, as a finger does."""
+    page.locator(place).first.evaluate(
+        "(e, to) => { e.value = to; e.dispatchEvent(new Event('input', { bubbles: true })); }",
+        value,
+    )
+
+
+def small(page: Page) -> list[str]:
+    """Buttons, fields and the like that are hard to hit: less than 24 pixels high or wide."""
+    found: list[str] = page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, label.drop')].filter(e => {
+            const box = e.getBoundingClientRect();
+            const label = e.closest('label')?.getBoundingClientRect();
+            const tall = Math.max(box.height, label?.height || 0);
+            const wide = Math.max(box.width, label?.width || 0);
+            return box.width > 1 && (tall < 24 || wide < 24);
+        }).map(e => e.outerHTML.slice(0, 80))"""
+    )
+    return found
+
+
+# dense
+
+
+def test_a_changed_layer_learns_as_torch_does(opened: Browser, pages: Path) -> None:
+    x, weights, bias = [1.5, -2.0, 0.5], [[0.5, -0.25, 1.0], [-0.5, 0.3, 0.25]], [0.1, 0.9]
+    with real.page(opened) as page:
+        page.goto((pages / "dense.html").as_uri())
+        page.get_by_label("input, row 1, column 1").fill("1,5")
+        page.get_by_label("weight, row 2, column 2").fill("0.3")
+        page.get_by_label("bias, row 1, column 2").fill("0.9")
+        page.keyboard.press("Tab")
+        page.get_by_label("Right class").select_option("0")
+        logits, shares = dense.forward(x, weights, bias)
+        loss, by_weights, by_bias = dense.gradients(x, weights, bias, 0)
+        for place, expected in (
+            ("#logits", logits), ("#shares", shares), ("#by-bias", by_bias),
+            ("#by-weights", by_weights.flatten()),
+        ):  # fmt: skip
+            assert numbers(page, place) == pytest.approx(expected.tolist(), abs=6e-5)
+        assert numbers(page, "#loss") == pytest.approx([loss], abs=6e-5)
+        page.get_by_text("Take one step").click()
+        after = dense.gradients(
+            x,
+            (double(weights) - 0.5 * by_weights).tolist(),
+            (double(bias) - 0.5 * by_bias).tolist(),
+            0,
+        )[0]
+        assert numbers(page, "#loss") == pytest.approx([after], abs=6e-5)
+        assert small(page) == []
+
+
+@pytest.mark.parametrize("place", [(-2.0, 2.5), (3.3, -0.7)])
+def test_the_landscape_is_the_librarys(
+    place: tuple[float, float], opened: Browser, pages: Path
+) -> None:
+    with real.page(opened) as page:
+        page.goto((pages / "dense.html").as_uri())
+        found = page.evaluate("place => window.dense.landscape(place)", list(place))
+        assert found["loss"] == pytest.approx(float(dense.mean_loss(double(place))), abs=1e-12)
+        assert found["slope"] == pytest.approx(dense.slope(place).tolist(), abs=1e-12)
+        path = page.evaluate("place => window.dense.descend(place, 1.7, 15)", list(place))
+        expected, _ = dense.descend(place, 1.7, 15)
+        assert path[-1] == pytest.approx(expected[-1].tolist(), abs=1e-10)
+
+
+def test_the_step_length_is_in_the_readers_hand(opened: Browser, pages: Path) -> None:
+    with real.page(opened, width=375, touch=True) as page:
+        page.goto((pages / "dense.html").as_uri())
+        said = page.locator("#descent-said")
+        page.get_by_text("20 steps", exact=True).tap()
+        _, losses = dense.descend(dense.START, 1, 20)
+        assert f"loss {float(losses[-1]):.4f}" in said.inner_text()
+        page.get_by_text("Start again").tap()
+        slide(page, "#rate", 2)
+        page.get_by_text("20 steps", exact=True).tap()
+        assert "higher than at the start" in said.inner_text()
+        page.locator("#plot").tap(position={"x": 200, "y": 60})
+        assert "After 0 steps" in said.inner_text()
+        assert page.locator("#start-b").input_value() != "2.5"
+        page.keyboard.press("ArrowRight")
+        assert "After 1 steps" in said.inner_text()
+        page.keyboard.press("ArrowLeft")
+        assert "After 0 steps" in said.inner_text()
