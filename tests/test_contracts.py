@@ -96,6 +96,7 @@ ORDER = (
     # what teaches
     "lessons", "lessons.lesson", "lessons.convolution",
     "lessons.dense",
+    "lessons.residual",
     "lessons.catalog", "lessons.terminal",
     "lessons.page",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from convscope.lessons import dense
+from convscope.lessons import dense, residual
 from convscope.lessons.catalog import load
 from convscope.lessons.lesson import Lesson
 from convscope.lessons.terminal import tell
@@ -67,3 +67,65 @@ def test_what_the_terminal_writes_out() -> None:
     text = printed(load("dense"))
     assert "z0 = 0.5·1 + (-0.25)·(-2) + 1·0.5 + 0.1 = 1.6" in text
     assert "W[1][0] = -0.5 - 0.5·(-0.9727) = -0.0136" in text
+
+
+# residual
+
+
+def test_a_block_by_hand() -> None:
+    data = load("residual").data
+    assert data["h"] == pytest.approx([0.6 * 1 + 0.8 * 0.5 + 0.1, 1.2 * 1 - 0.4 * 0.5 + 0.2])
+    assert data["y"] == pytest.approx([0.25 * 1.1 + 0.75, 0.25 * 1.2 - 0.75 * 0.5])
+    # Both ReLUs are open: T·W + (1 - T)·identity.
+    assert data["jacobian"][0] == pytest.approx([0.25 * 0.6 + 0.75, 0.25 * -0.8])
+    assert data["jacobian"][1] == pytest.approx([0.25 * 1.2, 0.25 * 0.4 + 0.75])
+
+
+def test_fixed_gates_lie_between_a_plain_stack_and_none() -> None:
+    for start in residual.STARTS:
+        plain = residual.measure("plain", start)
+        assert residual.measure("fixed", start, 1.0) == plain
+        # T = 0: what layer 1 gives goes on as it is, and so does the gradient on its way back.
+        carried = residual.measure("fixed", start, 0.0)["gradient"]
+        assert carried == pytest.approx([carried[-1]] * residual.DEPTH)
+
+
+@pytest.mark.parametrize("kind", ["plain", "highway -2", "residual", "residual, batch norm"])
+def test_the_gradient_by_depth_is_that_of_differences(kind: str) -> None:
+    """Move the output of layer 30 along its gradient: the loss rises by the norm."""
+    layers, classifier = residual.stack(kind, "larger")
+    images, classes = residual._digits()
+    with torch.no_grad():
+        out = images
+        for layer in layers[:30]:
+            out = layer(out)
+
+    def loss(moved: torch.Tensor) -> torch.Tensor:
+        for layer in layers[30:]:
+            moved = layer(moved)
+        return torch.nn.functional.cross_entropy(classifier(moved), classes)
+
+    at = out.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(loss(at), at)
+    norm = residual.measure(kind, "larger")["gradient"][29]
+    small = 1e-6 * float(out.norm()) * slope / slope.norm()
+    with torch.no_grad():
+        rise = float(loss(out + small) - loss(out - small)) / (2 * float(small.norm()))
+    assert norm == pytest.approx(rise, rel=1e-3)
+
+
+def test_what_depth_does_to_each_stack() -> None:
+    found = residual.measured()
+    small = {kind: of["gradient"] for kind, of in found["small"]["named"].items()}
+    assert small["plain"][0] < 1e-15 * small["plain"][-1]
+    assert small["highway -4"][0] > 0.2 * small["highway -4"][-1]
+    assert small["residual"][0] > 1e3 * small["residual"][-1]
+    assert found["larger"]["named"]["plain"]["likeness"][-1] > 0.95
+
+
+def test_lessons_leave_the_random_numbers_as_they_were() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    residual.measure("plain", "small")
+    assert torch.equal(torch.rand(3), expected)

@@ -10,8 +10,9 @@ import torch
 from playwright.sync_api import Browser, Page
 
 import browser as real
-from convscope.lessons import dense
+from convscope.lessons import dense, residual
 from convscope.lessons.catalog import load
+from convscope.lessons.lesson import number as lesson_number
 from convscope.lessons.page import render
 
 
@@ -24,7 +25,7 @@ def opened() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lessons")
-    for name in ("dense",):
+    for name in ("dense", "residual"):
         (folder / f"{name}.html").write_text(render(load(name)), encoding="utf-8")
     return folder
 
@@ -122,3 +123,50 @@ def test_the_step_length_is_in_the_readers_hand(opened: Browser, pages: Path) ->
         assert "After 1 steps" in said.inner_text()
         page.keyboard.press("ArrowLeft")
         assert "After 0 steps" in said.inner_text()
+
+
+# residual
+
+
+@pytest.mark.parametrize("gate", [0.0, 0.35, 1.0])
+def test_a_changed_block_is_the_librarys(gate: float, opened: Browser, pages: Path) -> None:
+    x, weights, bias = [1.0, 0.75], [[0.6, -1.5], [1.2, 0.4]], [0.1, -0.3]
+    h, y = residual.block(double(x), gate, double(weights), double(bias))
+    jacobian = residual.through(double(x), gate, double(weights), double(bias))
+    with real.page(opened) as page:
+        page.goto((pages / "residual.html").as_uri())
+        found = page.evaluate(
+            "given => window.residual(...given)", [x, weights, bias, [gate, 1 - gate]]
+        )
+        assert found["h"] == pytest.approx(h.tolist(), abs=1e-12)
+        assert found["y"] == pytest.approx(y.tolist(), abs=1e-12)
+        for mine, theirs in zip(found["jacobian"], jacobian.tolist(), strict=True):
+            assert mine == pytest.approx(theirs, abs=1e-12)
+        page.get_by_label("input, row 1, column 2").fill("0.75")
+        page.get_by_label("weight, row 1, column 2").fill("-1.5")
+        page.get_by_label("bias, row 1, column 2").fill("-0.3")
+        page.keyboard.press("Tab")
+        slide(page, ".gate", gate)
+        assert f"= {lesson_number(float(y[1]))}" in page.locator("#sum").inner_text()
+        page.get_by_label("residual: y = x + H(x)").check()
+        plus = float(h[1]) + x[1]
+        assert f"= {lesson_number(plus)}" in page.locator("#sum").inner_text()
+
+
+def test_the_chart_shows_the_librarys_values_for_the_gate(opened: Browser, pages: Path) -> None:
+    with real.page(opened, width=375) as page:
+        page.goto((pages / "residual.html").as_uri())
+        slide(page, ".gate >> nth=1", 0.4)
+        place = residual.GATES.index(0.4)
+        first = residual.measured()["small"]["fixed"][place]["gradient"][0]
+        said = page.locator("#depth-said").inner_text()
+        assert said.startswith("T = 0.4 in every layer")
+        assert float(said.split("gradient is ")[1].split()[0]) == pytest.approx(first, rel=0.06)
+        assert page.locator("#chart polyline").count() == 4
+        page.get_by_label("residual", exact=True).check()
+        assert page.locator("#chart polyline").count() == 5
+        page.get_by_label("Show").select_option("likeness")
+        page.locator("#start").select_option("larger")
+        assert "0." in page.locator("#depth-said").inner_text()
+        assert real.too_wide(page) == []
+        assert small(page) == []

@@ -12,6 +12,7 @@ from convscope.lessons.lesson import Lesson
 LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
     "dense": "a fully connected layer; softmax; cross-entropy; steps against the gradient",
+    "residual": "highway and residual layers: the gradient through fifty of them",
 }
 
 
