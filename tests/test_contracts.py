@@ -97,6 +97,7 @@ ORDER = (
     "lessons", "lessons.lesson", "lessons.convolution",
     "lessons.dense",
     "lessons.residual",
+    "lessons.shuffle",
     "lessons.catalog", "lessons.terminal",
     "lessons.page",
     "tables", "cli.shared", "cli.photos", "cli.comparing", "cli.explaining", "cli.neurons",

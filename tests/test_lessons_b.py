@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
-from convscope.lessons import dense, residual
+from convscope.lessons import dense, residual, shuffle
 from convscope.lessons.catalog import load
 from convscope.lessons.lesson import Lesson
 from convscope.lessons.terminal import tell
@@ -129,3 +130,64 @@ def test_lessons_leave_the_random_numbers_as_they_were() -> None:
     torch.manual_seed(5)
     residual.measure("plain", "small")
     assert torch.equal(torch.rand(3), expected)
+
+
+# shuffle
+
+
+def test_shuffling_loses_nothing_and_blocks_stay_whole() -> None:
+    for seed in range(3):
+        assert sorted(shuffle.order("pixels", seed)) == list(range(64))
+        blocks = shuffle.order("blocks", seed).reshape(8, 8)
+        assert sorted(blocks.reshape(-1)) == list(range(64))
+        for r in range(0, 8, 2):
+            for c in range(0, 8, 2):
+                first = blocks[r, c]
+                inside = blocks[r : r + 2, c : c + 2].reshape(-1)
+                assert inside.tolist() == [first, first + 1, first + 8, first + 9]
+    assert shuffle.order("in order", 1).tolist() == list(range(64))
+
+
+def test_a_fully_connected_network_can_undo_any_shuffling_exactly() -> None:
+    images, _ = shuffle._digits()
+    there = shuffle.order("pixels", 2)
+    plain, shuffled = shuffle.build("fcnn", 0), shuffle.build("fcnn", 0)
+    with torch.no_grad():
+        shuffled[1].weight.copy_(plain[1].weight[:, there])
+        expected = plain(images[:50].reshape(-1, 1, 8, 8))
+        found = shuffled(images[:50][:, there].reshape(-1, 1, 8, 8))
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_the_stored_accuracies_are_what_training_gives() -> None:
+    """All of them again; the last digits depend on the processor."""
+    found = shuffle.measure()
+    stored = shuffle.stored()
+    assert found.keys() == stored.keys()
+    for kind, by in stored.items():
+        assert found[kind].keys() == by.keys()
+        for arrangement, values in by.items():
+            again = found[kind][arrangement]
+            assert again == pytest.approx(values, abs=0.015), (kind, arrangement)
+            assert np.mean(again) == pytest.approx(np.mean(values), abs=0.006)
+
+
+def test_the_convolutional_network_alone_minds() -> None:
+    data = load("shuffle").data
+    mean, low, high = data["losses"]["fcnn"]["pixels"]
+    assert abs(mean) < 0.01
+    assert low < 0 < high
+    assert data["losses"]["cnn"]["pixels"][2] < 0
+    values = data["accuracies"]["cnn"]["pixels"]
+    half = 2.5706 * np.std(values, ddof=1) / 6**0.5  # Student's t for 5 degrees of freedom
+    mean = np.mean(values)
+    assert data["summary"]["cnn"]["pixels"] == pytest.approx([mean, mean - half, mean + half])
+
+
+def test_the_sum_in_another_order() -> None:
+    data = load("shuffle").data
+    pixels, weights, there = (np.array(data[name]) for name in ("patch", "weights", "order"))
+    # 1·1 - 0 + 0 - 2·1 + 2·1 - 1·1
+    assert int(pixels @ weights) == int(pixels[there] @ weights[there]) == 0
+    assert int(pixels[there] @ weights) == -3
+    assert "= -3" in printed(load("shuffle"))

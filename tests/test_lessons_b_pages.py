@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Page
 
 import browser as real
-from convscope.lessons import dense, residual
+from convscope.lessons import dense, residual, shuffle
 from convscope.lessons.catalog import load
 from convscope.lessons.lesson import number as lesson_number
 from convscope.lessons.page import render
@@ -25,7 +25,7 @@ def opened() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lessons")
-    for name in ("dense", "residual"):
+    for name in ("dense", "residual", "shuffle"):
         (folder / f"{name}.html").write_text(render(load(name)), encoding="utf-8")
     return folder
 
@@ -170,3 +170,43 @@ def test_the_chart_shows_the_librarys_values_for_the_gate(opened: Browser, pages
         assert "0." in page.locator("#depth-said").inner_text()
         assert real.too_wide(page) == []
         assert small(page) == []
+
+
+# shuffle
+
+
+def test_digits_are_shuffled_as_the_library_does(opened: Browser, pages: Path) -> None:
+    data = load("shuffle").data
+    with real.page(opened, width=375, touch=True) as page:
+        page.goto((pages / "shuffle.html").as_uri())
+        page.locator("#arrangement").select_option("blocks")
+        page.locator("#seed").select_option("2")
+        page.locator("#digit").select_option("7")
+        image = [value for row in data["examples"][7:8] for value in row]
+        labels = page.locator("#after button").evaluate_all(
+            "all => all.map(e => Number(e.ariaLabel.split(': ')[1].split(' ')[0]))"
+        )
+        assert labels == [image[place] for place in shuffle.order("blocks", 2)]
+        page.locator("#before button").nth(0).tap()
+        assert "Row 1, column 1 goes to" in page.locator("#said").inner_text()
+        assert page.locator("#after .near").count() == 3
+        assert page.locator("#all canvas").count() == 10
+        page.locator("#toggle").tap()
+        assert page.locator("#toggle").get_attribute("aria-pressed") == "false"
+        assert real.too_wide(page) == []
+        assert small(page) == []
+
+
+def test_the_results_and_the_sums_are_the_librarys(opened: Browser, pages: Path) -> None:
+    data = load("shuffle").data
+    with real.page(opened) as page:
+        page.goto((pages / "shuffle.html").as_uri())
+        said = page.locator("#result").inner_text()
+        for by in data["summary"].values():
+            for mean, *_ in by.values():
+                assert f"{lesson_number(100 * mean, 1)} %" in said
+        assert page.locator("#chart circle").count() == 6 * 6
+        assert page.locator("#sums").inner_text().endswith("= -3")
+        for _ in range(3):
+            page.get_by_text("Shuffle these nine").click()
+            assert page.locator("#sums").inner_text().splitlines()[0].endswith("= 0")
