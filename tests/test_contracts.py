@@ -97,6 +97,8 @@ ORDER = (
     "lessons", "lessons.lesson", "lessons.convolution",
     "lessons.dense",
     "lessons.residual",
+    "lessons.photo_model",
+    "lessons.photo",
     "lessons.shuffle",
     "lessons.catalog", "lessons.terminal",
     "lessons.page",

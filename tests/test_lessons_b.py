@@ -10,7 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from convscope.lessons import dense, residual, shuffle
+from convscope.demo.scene import CLASSES
+from convscope.lessons import dense, photo, photo_model, residual, shuffle
 from convscope.lessons.catalog import load
 from convscope.lessons.lesson import Lesson
 from convscope.lessons.terminal import tell
@@ -191,3 +192,56 @@ def test_the_sum_in_another_order() -> None:
     assert int(pixels @ weights) == int(pixels[there] @ weights[there]) == 0
     assert int(pixels[there] @ weights) == -3
     assert "= -3" in printed(load("shuffle"))
+
+
+# photo
+
+
+def test_the_network_is_as_good_as_its_file_says() -> None:
+    """All test photos are drawn again."""
+    net, about = photo_model.load_net()
+    per_class = int(about["test_n"]) // len(CLASSES)
+    assert about["classes"].split(",") == list(CLASSES)
+    hits = 0
+    for place, label in enumerate(CLASSES):
+        drawn = [
+            photo_model.shrink(photo_model.draw_photo(label, photo_model.FIRST_TEST + number))
+            for number in range(per_class)
+        ]
+        found = photo.shares(net, photo_model.as_input(np.stack(drawn).round()))
+        hits += int((found.argmax(1) == place).sum())
+    # Other processors may round otherwise.
+    assert hits == pytest.approx(int(about["test_hits"]), abs=2)
+    assert f"Right for {about['test_hits']} of {about['test_n']}" in load("photo").data["tests"]
+
+
+def test_the_photos_on_the_page_were_in_neither_set() -> None:
+    firsts = photo_model.FIRST_TRAIN, photo_model.FIRST_TEST, photo_model.FIRST_SHOWN
+    assert np.diff(firsts).min() > 10_000
+
+
+def test_changes_are_those_of_the_library() -> None:
+    assert photo.change() == pytest.approx(np.eye(3))
+    # The mirror: the first column comes from the last.
+    assert photo.change(flip=True)[0] == pytest.approx([-1, 0, photo_model.DRAWN - 1])
+    # Right by a quarter: what is at 48 comes from 0.
+    assert photo.change(right=0.25) @ [48, 0, 1] == pytest.approx([0, 0, 1])
+    # A quarter of the area: the corner of the middle comes to the corner.
+    corner = photo.change(crop=0.25) @ [-0.5, -0.5, 1]
+    assert corner == pytest.approx([47.5, 47.5, 1])
+    # A quarter turn counter-clockwise: the upper left comes from the upper right.
+    assert photo.change(degrees=90) @ [0, 0, 1] == pytest.approx([191, 0, 1])
+
+
+def test_the_terminal_tells_the_photo() -> None:
+    text = printed(load("photo"))
+    assert "46,997 parameters in all" in text
+    assert "95 % interval" in text
+    assert "R²" in text
+
+
+def test_the_weights_are_small() -> None:
+    data = load("photo").data
+    assert len(data["weights"]) < 150_000
+    total = sum(len(one["jpeg"]) for one in data["photos"])
+    assert total < 100_000

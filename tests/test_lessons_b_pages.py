@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import Browser, Page
 
 import browser as real
-from convscope.lessons import dense, residual, shuffle
+from convscope.data import affine
+from convscope.explain import lime, occlusion, saliency, superpixels
+from convscope.lessons import dense, photo, photo_model, residual, shuffle
 from convscope.lessons.catalog import load
 from convscope.lessons.lesson import number as lesson_number
 from convscope.lessons.page import render
+from photos import save_texture
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +29,7 @@ def opened() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lessons")
-    for name in ("dense", "residual", "shuffle"):
+    for name in ("dense", "residual", "photo", "shuffle"):
         (folder / f"{name}.html").write_text(render(load(name)), encoding="utf-8")
     return folder
 
@@ -210,3 +214,148 @@ def test_the_results_and_the_sums_are_the_librarys(opened: Browser, pages: Path)
         for _ in range(3):
             page.get_by_text("Shuffle these nine").click()
             assert page.locator("#sums").inner_text().splitlines()[0].endswith("= 0")
+
+
+# photo
+
+
+@pytest.fixture(scope="module")
+def inputs() -> torch.Tensor:
+    """A drawn photo that is not on the page, and noise."""
+    pixels = photo_model.shrink(photo_model.draw_photo("snail", photo_model.FIRST_SHOWN + 5))
+    noise = np.random.default_rng(0).uniform(0, 255, pixels.shape)
+    return photo_model.as_input(np.stack([pixels, noise]))
+
+
+def test_the_page_computes_the_network_forwards_and_backwards(
+    inputs: torch.Tensor, opened: Browser, pages: Path
+) -> None:
+    net, _ = photo_model.load_net()
+    with real.page(opened) as page:
+        page.goto((pages / "photo.html").as_uri())
+        for image in inputs:
+            given = image.flatten().tolist()
+            found = page.evaluate("x => window.photo.forward(x)", given)
+            with torch.inference_mode():
+                assert found == pytest.approx(net(image[None])[0].tolist(), abs=1e-4)
+            for target in (0, 4):
+                mine = page.evaluate("([x, c]) => window.photo.saliency(x, c)", [given, target])
+                theirs = saliency(net, image, target).map
+                assert np.abs(np.array(mine).reshape(48, 48) - theirs).max() < 1e-4
+        quickest = page.evaluate(
+            """x => Math.min(...Array.from({ length: 10 }, () => {
+                const start = performance.now(); window.photo.forward(x);
+                return performance.now() - start; }))""",
+            inputs[0].flatten().tolist(),
+        )
+        assert quickest < 100
+
+
+@pytest.mark.parametrize(("window", "stride"), [(12, 6), (16, 5), (7, 7)])
+def test_occlusion_is_the_librarys(
+    window: int, stride: int, inputs: torch.Tensor, opened: Browser, pages: Path
+) -> None:
+    net, _ = photo_model.load_net()
+    expected = occlusion(net, inputs[0], 2, window=window, stride=stride).map
+    with real.page(opened) as page:
+        page.goto((pages / "photo.html").as_uri())
+        found = page.evaluate(
+            "given => window.photo.occlusion(...given)",
+            [inputs[0].flatten().tolist(), 2, window, stride],
+        )
+    assert np.abs(np.array(found).reshape(48, 48) - expected).max() < 1e-4
+
+
+def test_lime_is_the_librarys_for_the_same_masks(
+    inputs: torch.Tensor, opened: Browser, pages: Path
+) -> None:
+    net, _ = photo_model.load_net()
+    pieces = superpixels(inputs[:1].numpy(), count=20)[0]
+    count = int(pieces.max()) + 1
+    expected = lime(net, inputs[0], 4, segments=pieces, samples=120, stop_early=False, seed=3)
+    masks = np.random.default_rng(3).integers(0, 2, (120, count), np.uint8)
+    masks[0] = 1
+    with real.page(opened) as page:
+        page.goto((pages / "photo.html").as_uri())
+        found = page.evaluate(
+            "given => window.photo.lime(...given)",
+            [inputs[0].flatten().tolist(), pieces.flatten().tolist(), masks.tolist(), 4],
+        )
+    assert found["weights"] == pytest.approx(expected.details["weights"].tolist(), abs=1e-4)
+    assert found["intercept"] == pytest.approx(float(expected.details["intercept"]), abs=1e-4)
+    assert found["r2"] == pytest.approx(float(expected.details["r2"]), abs=1e-4)
+
+
+CHANGES = (
+    {"degrees": 30, "right": 0.1, "down": -0.2, "zoom": 1.3, "flip": True, "crop": 0.6},
+    {"degrees": -75, "right": 0.3, "down": 0.4, "zoom": 0.6, "flip": False, "crop": 1},
+)
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_the_page_moves_pixels_as_the_library_does(
+    how: dict[str, float], opened: Browser, pages: Path
+) -> None:
+    expected = photo.change(**how)  # type: ignore[arg-type]
+    moved = affine.warp(photo.photos()[0][2], expected, 192, 192).astype(float)
+    with real.page(opened) as page:
+        page.goto((pages / "photo.html").as_uri())
+        page.wait_for_function("document.getElementById('answer').textContent !== ''")
+        rows = page.evaluate("how => window.photo.matrix(how)", how)
+        assert np.array(rows) == pytest.approx(expected[:2], abs=1e-9)
+        rgba = page.evaluate("how => window.photo.changed(how)", how)
+        found = np.array(rgba, float).reshape(192, 192, 4)[..., :3]
+        # A canvas may interpolate otherwise, and mirrors the outermost pixels too.
+        assert np.abs(found - moved).mean() < 4
+        still = np.array(page.evaluate("how => window.photo.changed(how)", STILL), float)
+        assert np.abs(still.reshape(192, 192, 4)[..., :3] - photo.photos()[0][2]).max() <= 4
+
+
+STILL = {"degrees": 0, "right": 0, "down": 0, "zoom": 1, "flip": False, "crop": 1}
+
+
+def test_the_first_answers_are_the_librarys(opened: Browser, pages: Path) -> None:
+    data = load("photo").data
+    with real.page(opened) as page:
+        page.goto((pages / "photo.html").as_uri())
+        for one in data["photos"]:
+            page.get_by_role("button", name=one["label"], exact=True).click()
+            page.wait_for_function("document.querySelector('.thumb[aria-pressed=true]') !== null")
+            page.get_by_text(f"{one['label']}, ").first.wait_for()
+            given = page.evaluate("() => window.photo.input()")
+            found = page.evaluate("x => window.photo.forward(x)", given)
+            assert found == pytest.approx(one["logits"], abs=0.05)
+
+
+def test_a_reader_works_with_a_photo(opened: Browser, pages: Path, tmp_path: Path) -> None:
+    with real.page(opened, width=375, touch=True) as page:
+        page.goto((pages / "photo.html").as_uri())
+        answer = page.locator("#answer")
+        page.wait_for_function("document.getElementById('answer').textContent !== ''")
+        before = answer.inner_text()
+        slide(page, "#degrees", 140)
+        page.get_by_text("140°").wait_for()
+        assert answer.inner_text() != before
+        page.get_by_text("As at first").tap()
+        assert answer.inner_text() == before
+        page.get_by_role("button", name="Cover").tap()
+        page.get_by_text("49 of 49 places").wait_for()
+        page.locator("#sample").tap()
+        page.get_by_text("300 samples").wait_for()
+        page.locator("#heaviest button").first.tap()
+        assert ", 1 hidden" in page.locator("#lime-said").inner_text()
+        page.locator("#hidden").tap(position={"x": 3, "y": 3})
+        assert ", 2 hidden" in page.locator("#lime-said").inner_text()
+        page.locator("#stride").evaluate("e => { e.value = 1; }")
+        page.get_by_role("button", name="Cover").tap()
+        page.locator("#stop-cover").tap()
+        assert not page.locator("#own-said").is_visible()
+        page.locator("#drop input").set_input_files(save_texture(tmp_path / "a.png", seed=1))
+        page.locator("#own-said").wait_for()
+        assert "36 pieces" in page.locator("#lime-said").inner_text()
+        page.locator("#drop input").set_input_files(
+            {"name": "<b>.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+        )
+        page.get_by_text("<b>.txt is no picture").wait_for()
+        assert real.too_wide(page) == []
+        assert small(page) == []

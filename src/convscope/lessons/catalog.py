@@ -13,6 +13,7 @@ LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
     "dense": "a fully connected layer; softmax; cross-entropy; steps against the gradient",
     "residual": "highway and residual layers: the gradient through fifty of them",
+    "photo": "augmentation, saliency, occlusion and LIME on a photo",
     "shuffle": "shuffled pixels: a fully connected network does not mind, a convolutional does",
 }
 

@@ -229,8 +229,8 @@ def _accuracies(summary: dict[str, Any], losses: dict[str, Any], n: int) -> str:
                 middle, least, most = (100 * x for x in losses[kind][each])
                 change = f"   change {middle:+.1f} points ({least:+.1f} to {most:+.1f})"
             lines.append(
-                f"{NETWORKS[kind]:<16} {ARRANGEMENTS[each]:<32} {mean:.1%} ({low:.1%} to "
-                f"{high:.1%}){change}"
+                f"{NETWORKS[kind]:<16} {ARRANGEMENTS[each]:<32} {100 * mean:.1f} % "
+                f"({100 * low:.1f} % to {100 * high:.1f} %){change}"
             )
     lines.append(
         "Every seed has its own split, shuffling and weights; the splits share digits, so that the "
