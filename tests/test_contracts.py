@@ -97,7 +97,8 @@ ORDER = (
     # what teaches
     "lessons", "lessons.lesson", "lessons.convolution",
     "lessons.pattern", "lessons.receptive_fields", "lessons.inception", "lessons.causal",
-    "lessons.catalog", "lessons.terminal", "lessons.page",
+    "lessons.dense", "lessons.residual", "lessons.photo_model", "lessons.photo",
+    "lessons.shuffle", "lessons.catalog", "lessons.terminal", "lessons.page",
     # the page
     "app", "app.limits", "app.names", "app.zips", "app.users", "app.items", "app.asking",
     "app.jobs", "app.queue", "app.receiving", "app.looks", "app.views", "app.ordering",

@@ -12,9 +12,13 @@ from convscope.lessons.lesson import Lesson
 LESSONS: dict[str, str] = {
     "convolution": "a filter slides over an image; ReLU; max-pooling",
     "pattern": "one filter looks for one pattern: a curve detector",
+    "dense": "a fully connected layer; softmax; cross-entropy; steps against the gradient",
     "receptive-fields": "what a unit sees; one 7 × 7 or three 3 × 3",
     "inception": "1 × 1 convolutions; the Inception module; DepthConcat",
+    "residual": "highway and residual layers: the gradient through fifty of them",
     "causal": "convolutions over time; dilation and look-back",
+    "photo": "augmentation, saliency, occlusion and LIME on a photo",
+    "shuffle": "shuffled pixels: a fully connected network does not mind, a convolutional does",
 }
 
 
