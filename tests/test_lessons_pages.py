@@ -45,6 +45,8 @@ def test_pages_open_from_disk_fit_and_ask_nobody(
         page.goto((pages / f"{name}.html").as_uri())
         assert page.locator("h1").inner_text()
         assert real.too_wide(page) == []
+        assert real.pale(page) == []
+        assert real.small_targets(page) == []
 
 
 def test_the_first_example_step_by_step(opened: Browser, pages: Path) -> None:
