@@ -364,7 +364,7 @@ def test_3000_photos_and_large_sections_stay_under_15_mb(tmp_path: Path) -> None
         coded = base64.b64encode(jpeg(noise(rng, height, width))).decode("ascii")
         return f"data:image/jpeg;base64,{coded}"
 
-    large, strip, small_one, sheet = uri(560, 560), uri(72, 648), uri(320, 320), uri(640, 850)
+    large, strip, small_one, sheet = uri(560, 560), uri(72, 648), uri(320, 320), uri(320, 425)
     values = base64.b64encode(noise(rng, 112, 112)[..., 0].tobytes()).decode("ascii")
     one_map = {"name": "lime", "unit": "u", "signed": True, "scale": 1.0, "shape": [112, 112],
                "values": values}  # fmt: skip
