@@ -6,8 +6,8 @@ convolutions, rounds the weights to float16, and writes them with their test acc
 
     python benchmarks/lesson_photo_model.py [--out src/convscope/lessons/photo.safetensors]
 
-About five minutes on one core. The same seed gives the same photos; the weights may differ in their
-last digits on another processor.
+About three minutes on one core. The same seed gives the same photos; the weights may differ in
+their last digits on another processor.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import base64
 import io
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -187,7 +188,7 @@ def _answers(logits: Tensor) -> Step:
 def _augmented(net: nn.Module) -> Step:
     label, _, pixels = photos()[0]
     place = CLASSES.index(label)
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "as it is": {}, "flipped": {"flip": True}, "10° to the left": {"degrees": 10},
         "90° to the left": {"degrees": 90}, "on its head": {"degrees": 180},
         "20 % to the right": {"right": 0.2}, "half as large": {"zoom": 0.5},
@@ -195,7 +196,7 @@ def _augmented(net: nn.Module) -> Step:
     }  # fmt: skip
     lines = []
     for name, how in changes.items():
-        moved = affine.warp(pixels, change(**how), DRAWN, DRAWN)  # type: ignore[arg-type]
+        moved = affine.warp(pixels, change(**how), DRAWN, DRAWN)
         share = float(shares(net, as_input(shrink(moved))[None])[0, place])
         lines.append(f"{name:<20} {share:.3f}")
     return Step(

@@ -299,12 +299,14 @@
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   };
   const plain = (place, input) => show(place, (i) => [0, 1, 2].map((c) => level(input, i, c)));
-  // A map over the grey photo: orange speaks for the class, blue against it.
-  const overlay = (place, map) => {
+  // A map over the grey photo: orange speaks for the class, blue against it. By the root of the
+  // values where a few large ones would leave nothing else to see.
+  const overlay = (place, map, root = false) => {
     const most = map.reduce((a, b) => Math.max(a, Math.abs(b)), 1e-9);
     show(place, (i) => {
       const grey = 0.5 * (0.299 * level(state.input, i, 0) + 0.587 * level(state.input, i, 1) + 0.114 * level(state.input, i, 2)) + 90;
-      const share = Math.sqrt(Math.abs(map[i]) / most);
+      const part = Math.abs(map[i]) / most;
+      const share = root ? Math.sqrt(part) : part;
       const colour = map[i] > 0 ? [214, 95, 0] : [20, 90, 190];
       return colour.map((value) => grey + share * (value - grey));
     });
@@ -348,7 +350,7 @@
     for (const name of ["occlusion", "lime"]) plain(name, state.input);
     id("cover-said").textContent = "Not covered yet.";
     id("heaviest").replaceChildren();
-    overlay("saliency", saliency(state.input, state.target));
+    overlay("saliency", saliency(state.input, state.target), true);
     pieces();
   };
   let asked = false;

@@ -36,7 +36,7 @@
       text(338, 122, "+", { class: "strong" }),
       draw("path", { d: "M353 116H364", class: "arrow" }),
       ...boxed(364, 80, 74, "y", found.y),
-      text(312, 42, `· ${names[0]}`, { class: "halo paper" }),
+      text(316, 42, `H(x) · ${names[0]}`, { class: "halo paper" }),
       text(190, 220, `x carried on · ${names[1]}`, { class: "halo paper" }),
     );
   };
@@ -92,12 +92,12 @@
     for (const { values, dash, look } of lines) {
       drawn.push(draw("polyline", { points: values.map((value, k) => `${x(k + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: look, "stroke-dasharray": dash }));
     }
-    // Names at the first layer for gradients, at the last for likeness: there the lines lie apart.
-    const end = log ? 0 : data.depth - 1;
-    let place = -Infinity;
-    for (const { name, values, look } of [...lines].sort((a, b) => y(a.values[end]) - y(b.values[end]))) {
-      place = Math.max(y(values[end]) - 5, place + 18);
-      drawn.push(text(log ? 60 : 424, Math.min(place, 300), name, { "text-anchor": log ? "start" : "end", class: look === "path" ? "halo paper strong" : "halo paper" }));
+    // Gradients lie apart at the first layer, so that their lines can be named there. Likenesses end
+    // at one place: the checkboxes show which line is whose.
+    let place = 0;
+    for (const { name, values, look } of log ? [...lines].sort((p, q) => y(p.values[0]) - y(q.values[0])) : []) {
+      place = Math.max(y(values[0]) - 5, place + 18);
+      drawn.push(text(60, Math.min(place, 300), name, { "text-anchor": "start", class: look === "path" ? "halo paper strong" : "halo paper" }));
     }
     id("chart").replaceChildren(...drawn);
     const [from, to] = [now.gradient[0], now.gradient[data.depth - 1]];
@@ -127,9 +127,10 @@
     const box = make("input", { type: "checkbox", checked: state.kinds.has(kind) });
     box.addEventListener("change", () => { if (box.checked) state.kinds.add(kind); else state.kinds.delete(kind); chart(); });
     const bias = kind.startsWith("highway") ? ` (T about ${number(data.biases[kind.split(" ")[1]], 2)})` : "";
-    return make("label", {}, box, `${kind}${bias}`);
+    const sample = draw("svg", { class: "sample", viewBox: "0 0 36 8", "aria-hidden": "true" }, draw("path", { d: "M0 4H36", class: "other", "stroke-dasharray": DASHES[Object.keys(data.measured.small.named).indexOf(kind)] }));
+    return make("label", {}, box, sample, `${kind}${bias}`);
   }));
-  id("depth-about").textContent = `The same gate in each of ${data.depth} untrained layers, on ${data.images} digits. The library computed the gradient of the loss at every layer's output; slide T, and compare. A highway layer learns its gates; they start at the bias that its name says.`;
+  id("depth-about").textContent = `The same gate in each of ${data.depth} untrained layers, on ${data.images} digits. The library computed the gradient of the loss at every layer's output; slide T (the orange line), and compare. A highway layer learns its gates; they start at the bias that its name says.`;
   lesson.arrows(() => { state.gate = Math.max(0, Number((state.gate - 0.05).toFixed(2))); view(); }, () => { state.gate = Math.min(1, Number((state.gate + 0.05).toFixed(2))); view(); });
   layout();
 })();
