@@ -181,6 +181,24 @@ GROUPS = (
         ("forecast",),
     ),
     Group(
+        "The report",
+        "The run, the comparison or the forecast that it is to take in does not fit. See "
+        "[the report](report.md).",
+        ("reporting",),
+    ),
+    Group(
+        "The app",
+        "What was sent is larger than allowed, or names something outside its folder; a thing or "
+        "a job is gone; or the address cannot be listened on. See [the app](app.md#limits).",
+        ("app",),
+    ),
+    Group(
+        "Lessons",
+        "There is no lesson of that name, or a filter does not fit into its image. See "
+        "[lessons](lessons.md).",
+        ("lessons",),
+    ),
+    Group(
         "The demo",
         "Its folders are there already, cannot be written, or a number is out of range. See "
         "[demo](commands/demo.md).",
@@ -313,7 +331,7 @@ ELSEWHERE = {
     "forecast.options": "<option>: <what is wrong with it>. Received <value>.",
 }
 # Where the text is that of another error, which stands elsewhere on the page.
-PASSED_ON = {"explaining.running"}
+PASSED_ON = {"explaining.running", "explaining.reading", "app.serving"}
 
 
 def said(

@@ -110,7 +110,7 @@ def test_the_occluded_scores_are_those_of_covered_photos(tmp_path: Path) -> None
     followed = found.photos[0].maps[1].followed
     assert followed is not None
     net = Calibrated(load_classifier(run, run.info()), run.info().temperature)
-    _, x = running._read(some(1)[0], run.info())
+    _, x = read_photo(some(1)[0], run.info())
     row, column = followed.details["starts"][5]
     covered = x.clone()
     mean = x[0].mean((1, 2), keepdim=True)

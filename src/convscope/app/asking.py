@@ -89,6 +89,18 @@ class Audit(_Asked):
         return [*words, "--", str(run), str(photos)]
 
 
+class Report(_Asked):
+    """Add explanations, neurons and shortcuts to a run's report."""
+
+    kind: Literal["report"]
+    item: Name
+    seed: Seed = 0
+
+    def command(self, run: Path, photos: Path) -> list[str]:
+        """Arguments of ``convscope``."""
+        return ["report", f"--photos={photos}", f"--seed={self.seed}", "--json", "--", str(run)]
+
+
 class Forecast(_Asked):
     """Train a forecaster."""
 
@@ -119,5 +131,5 @@ class Forecast(_Asked):
 
 
 Asked = Annotated[
-    Demo | Check | Fit | Neurons | Audit | Forecast, Field(discriminator="kind")
+    Demo | Check | Fit | Neurons | Audit | Report | Forecast, Field(discriminator="kind")
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convscope.app.asking import Asked, Audit, Check, Demo, Fit, Forecast, Neurons
+from convscope.app.asking import Asked, Audit, Check, Demo, Fit, Forecast, Neurons, Report
 from convscope.app.items import Item, Items
 from convscope.app.jobs import Job, Jobs
 from convscope.app.limits import Limits
@@ -62,13 +62,19 @@ def _job(items: Items, jobs: Jobs, asked: Asked) -> Job:
     return _on_run(items, jobs, asked)
 
 
-def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit) -> Job:
+def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit | Report) -> Job:
     item = items.get(asked.item, "run")
     run = items.content(item)
     photos = Path(Run(run).info().photos.root)
     if not photos.exists():
         raise InputError(f"The photos of {item.name} are gone: {photos.name} is needed for this.")
-    out = items.folder(item) / asked.kind
+    if isinstance(asked, Report):
+        if item.place is not None:
+            raise InputError("This run was given to look at: nothing is written into it.")
+        words = asked.command(run, photos)
+        return jobs.add(asked, f"The report of {item.name}", words, about=item.id)
+    # Beside a run that was only given to look at; else in it, where its report finds them.
+    out = (items.folder(item) if item.place else run) / asked.kind
     words = asked.command(run, photos, out)
     what = "The neurons of" if isinstance(asked, Neurons) else "Shortcuts of"
     return jobs.add(asked, f"{what} {item.name}", words, about=item.id)

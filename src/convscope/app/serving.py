@@ -123,7 +123,10 @@ def _errors(app: FastAPI) -> None:
 def _pages(app: FastAPI) -> None:
     folder = files("convscope.app").joinpath("pages")
     index = folder.joinpath("index.html").read_text(encoding="utf-8")
-    style = files("convscope.report").joinpath("report.css").read_text(encoding="utf-8")
+    shared = {
+        name: files("convscope.report").joinpath(name).read_text(encoding="utf-8")
+        for name in ("report.css", "heat.js")
+    }
 
     @app.get("/")
     def page() -> Response:
@@ -131,7 +134,11 @@ def _pages(app: FastAPI) -> None:
 
     @app.get("/static/report.css")
     def shared_style() -> Response:
-        return Response(style, media_type="text/css")
+        return Response(shared["report.css"], media_type="text/css")
+
+    @app.get("/static/heat.js")
+    def shared_script() -> Response:
+        return Response(shared["heat.js"], media_type="text/javascript")
 
     app.mount("/static", StaticFiles(directory=str(folder)), name="static")
 

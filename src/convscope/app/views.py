@@ -20,8 +20,9 @@ from convscope.errors import InputError
 from convscope.report.curves import read_epochs
 from convscope.run import Predictions, Run
 
-PAGES = {"report": "content/report.html", "neurons": "neurons/neurons.html",
-         "audit": "audit/audit.html"}  # fmt: skip
+PAGES = {
+    "report": "report.html", "neurons": "neurons/neurons.html", "audit": "audit/audit.html",
+}  # fmt: skip
 # Rows of a list at a time, of a table's beginning, of a series' end, and photos of a class.
 _ROWS, _FIRST, _LAST, _SAMPLES = 60, 5, 400, 6
 # Files that a list of findings names.
@@ -79,6 +80,7 @@ def run_view(items: Items, item: Item) -> dict[str, Any]:
             for name, split in metrics["splits"].items()
         },
         "majority_baseline": metrics["majority_baseline"], "pages": pages,
+        "whole": all((run.path / part).exists() for part in ("explain", "neurons", "audit")),
         "photos_there": Path(info.photos.root).exists(), "own": own_view(items, item),
     }  # fmt: skip
 
@@ -130,9 +132,9 @@ def page_of(items: Items, item: Item, name: str) -> Path:
     """
     if name not in PAGES:
         raise InputError(f"There is no page {name!r}.")
-    if name == "report":
-        return items.content(item) / "report.html"
-    return items.folder(item) / PAGES[name]
+    inside = items.content(item) / PAGES[name]
+    # What was found out about a run that was only given lies beside it.
+    return inside if inside.exists() or not item.place else items.folder(item) / PAGES[name]
 
 
 @lru_cache(maxsize=4)

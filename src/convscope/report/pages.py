@@ -38,7 +38,7 @@ class Kind:
     scripts: tuple[str, ...] = ()
 
 
-EXPLAIN = Kind("explain", ("explain.js",))
+EXPLAIN = Kind("explain", ("heat.js", "explain.js"))
 NEURONS = Kind("neurons", ("neurons.js",))
 AUDIT = Kind("audit")
 COMPARE = Kind("compare", ("charts.js",))

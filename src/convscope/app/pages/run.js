@@ -115,6 +115,15 @@ function neuronTab(found, body, ends) {
   })();
 }
 
+function reportTab(found, body, ends) {
+  const ask = button("Add what it looks at, neurons and shortcuts", trying(async () => {
+    await post("/api/jobs", { kind: "report", item: found.id });
+    await refresh();
+  }), { class: "strong" });
+  const asks = make("div", {}, found.given || found.whole ? null : make("div", { class: "row" }, ask, make("span", { class: "aside" }, "takes some minutes")));
+  made(found, body, "report", asks, "Report", ends);
+}
+
 function auditTab(found, body, ends) {
   const ask = button("Look for shortcuts", trying(async () => {
     await post("/api/jobs", { kind: "audit", item: found.id });
@@ -138,7 +147,7 @@ export function classifier(main, name, tab = "photos") {
     }
     top.replaceChildren(figures(found), make("nav", { class: "tabs", "aria-label": "About this classifier" },
       ...TABS.map(([one, text]) => link(text, `#/run/${name}/${one}`, { "aria-current": one === tab ? "page" : undefined }))));
-    if (tab === "report") body.replaceChildren(frame(name, "report", "Report"));
+    if (tab === "report") reportTab(found, body, ends);
     else if (tab === "neurons") neuronTab(found, body, ends);
     else if (tab === "audit") auditTab(found, body, ends);
     else photoTab(found, body);
