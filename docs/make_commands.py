@@ -189,11 +189,11 @@ def run(line: str, *, both: bool = True) -> tuple[int, str]:
     """Exit code and output of a command."""
     start = "import sys; sys.argv[0] = 'convscope'; from convscope.cli import main; main()"
     print(f"  {line}", file=sys.stderr)
+    plain = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(SOURCE)}
     ended = subprocess.run(
         [sys.executable, "-c", start, *shlex.split(line)[1:]],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT if both else subprocess.DEVNULL,
-        text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"},
+        text=True, check=False, env=os.environ | plain,
     )  # fmt: skip
     lines = (line.rstrip() for line in ended.stdout.rstrip().splitlines())
     return ended.returncode, "\n".join(line for line in lines if not _BAR.search(line))
