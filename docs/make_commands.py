@@ -42,6 +42,7 @@ import typer.main
 from convscope.cli import app
 
 FOLDER = Path(__file__).resolve().parent / "commands"
+SOURCE = FOLDER.parents[1] / "src"
 WEIGHTS = Path(__file__).resolve().parents[2] / "shared/weights"
 WEIGHTS_FILE = "mobilenet_v2_imagenet_1000.safetensors"
 WIDTH = 80
@@ -188,11 +189,11 @@ def run(line: str, *, both: bool = True) -> tuple[int, str]:
     """Exit code and output of a command."""
     start = "import sys; sys.argv[0] = 'convscope'; from convscope.cli import main; main()"
     print(f"  {line}", file=sys.stderr)
+    plain = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": str(SOURCE)}
     ended = subprocess.run(
         [sys.executable, "-c", start, *shlex.split(line)[1:]],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT if both else subprocess.DEVNULL,
-        text=True, check=False,
-        env={**os.environ, "COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb"},
+        text=True, check=False, env=os.environ | plain,
     )  # fmt: skip
     lines = (line.rstrip() for line in ended.stdout.rstrip().splitlines())
     return ended.returncode, "\n".join(line for line in lines if not _BAR.search(line))
