@@ -15,9 +15,9 @@ from PIL import Image
 
 from convscope.data.images import crop_box
 from convscope.errors import InputError
-from convscope.explaining import running
 from convscope.explaining.asked import METHODS, Calibrated, ExplainOptions
 from convscope.explaining.page import render
+from convscope.explaining.reading import read_photo
 from convscope.explaining.running import RESULT, explain
 from convscope.fitting import fit
 from convscope.options import FitOptions

@@ -78,7 +78,7 @@ class UnfinishedFolder:
         self._name = work
         self._lock = FileLock(self.work / "lock")
         try:
-            _require_free(out, result, marks, overwrite=overwrite)
+            require_free(out, result, marks, overwrite=overwrite)
             self.resumed = self._open(asked, resume)
         except OSError as error:
             raise ConvscopeError(
@@ -227,7 +227,7 @@ def whole_folder(out: Path, *, result: str, marks: str, overwrite: bool) -> Iter
     _require_name(out, result)
     folder = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        _require_free(out, result, marks, overwrite=overwrite)
+        require_free(out, result, marks, overwrite=overwrite)
         folder.mkdir(parents=True)
         yield folder
         _put(folder, out, overwrite=overwrite)
@@ -247,7 +247,14 @@ def _require_name(out: Path, result: str) -> None:
         )
 
 
-def _require_free(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
+def require_free(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
+    """Raise InputError if something lies at ``out`` that must not be replaced.
+
+    Parameters
+    ----------
+    out, result, marks, overwrite
+        See :class:`UnfinishedFolder`.
+    """
     if not (out.exists() or out.is_symlink()):
         return
     ours = (
