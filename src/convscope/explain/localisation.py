@@ -40,8 +40,6 @@ class Localisation:
         """Say it of one map: ``points at the object, 61% of the map on it (area 20%)``."""
         if np.isnan(self.mass[place]):
             return "points nowhere: no value is above 0"
-        if np.isnan(self.mass[place]):
-            return "points nowhere"
         pointed = "points at the object" if self.hit[place] else "points beside the object"
         return f"{pointed}, {self.mass[place]:.0%} of the map on it (area {self.area[place]:.0%})"
 
