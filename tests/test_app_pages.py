@@ -175,6 +175,8 @@ def test_a_table_and_what_comes_next(app: Served, opened: Browser, tmp_path: Pat
         page.get_by_role("button", name="Forecast").click()
         expect(page.locator(".plot .narrow")).to_be_visible(timeout=LONG)
         expect(page.get_by_role("rowheader", name="this network")).to_be_visible()
+        expect(page.get_by_text(re.compile("^The network (beats|does not beat)"))).to_be_visible()
+        fits_and_reads(page)
         page.get_by_label("Steps ahead").fill("30")
         page.get_by_role("button", name="Show").click()
         expect(page.get_by_text("the next 30 steps")).to_be_visible()
@@ -259,6 +261,8 @@ def test_every_page_fits_and_can_be_read(
 
 
 def fits_and_reads(page: Page) -> None:
+    said = page.locator("body").inner_text()
+    assert not re.search(r"NaN|undefined|null|\[object", said), said
     assert real.too_wide(page) == []
     assert real.pale(page) == []
     assert real.small_targets(page) == []

@@ -6,6 +6,8 @@ import { key, plot } from "./plot.js";
 import { growing } from "./run.js";
 import { refresh } from "./state.js";
 
+// Seconds only where there are any.
+const shortTime = (time) => String(time).replace(/:00$/, "");
 const numbers = (value) => (typeof value === "number" ? Number(value.toPrecision(4)).toString() : "–");
 
 export function table(main, name) {
@@ -67,7 +69,7 @@ export function forecast(main, name, tab = "next") {
       growing(found, name, top, body, ends, load);
       return;
     }
-    top.replaceChildren(make("p", { class: "baseline" }, found.metrics.verdict || ""), make("nav", { class: "tabs", "aria-label": "About this forecast" },
+    top.replaceChildren(make("p", { class: "baseline" }, found.metrics.verdict ? found.metrics.verdict.text : ""), make("nav", { class: "tabs", "aria-label": "About this forecast" },
       ...[["next", "What comes next"], ["report", "Report"]].map(([one, text]) => link(text, `#/forecast/${name}/${one}`, { "aria-current": one === tab ? "page" : undefined }))));
     if (tab === "report") {
       body.replaceChildren(make("iframe", { src: `/api/runs/${name}/pages/report`, sandbox: "allow-scripts", title: "Report" }));
@@ -80,10 +82,13 @@ export function forecast(main, name, tab = "next") {
       const one = found.series[Number(chosen.value) || 0];
       if (!one) return;
       const from = one.past.length;
+      // The forecast begins where the measured values end.
+      const last = from ? one.past[from - 1].value : null;
+      const joined = last === null ? [] : [last];
       const levels = Object.keys(one.next[0] || {}).filter((column) => column.startsWith("low_")).map((column) => column.slice(4)).sort((a, b) => b - a);
       chart.replaceChildren(plot({
-        title: `${one.name}: what was measured, and the next ${one.next.length} steps`, labels: [...one.past, ...one.next].map((row) => String(row.time)),
-        lines: [{ name: "measured", look: "past", values: one.past.map((row) => row.value) }, { name: "forecast", look: "next", from, values: one.next.map((row) => row.forecast) }],
+        title: `${one.name}: what was measured, and the next ${one.next.length} steps`, labels: [...one.past, ...one.next].map((row) => shortTime(row.time)),
+        lines: [{ name: "measured", look: "past", values: one.past.map((row) => row.value) }, { name: "forecast", look: "next", from: from - joined.length, values: [...joined, ...one.next.map((row) => row.forecast)] }],
         bands: levels.map((level, i) => ({ name: `${level} %`, look: i === 0 && levels.length > 1 ? "wide" : "narrow", from, low: one.next.map((row) => row[`low_${level}`]), high: one.next.map((row) => row[`high_${level}`]) })),
       }), key(["ink", "measured"], ["blue", "forecast"], ["band80", "80 % interval"], ["band95", "95 % interval"]));
       rows.replaceChildren(make("table", { class: "plain" },

@@ -25,7 +25,9 @@ export function plot({ lines, bands = [], labels, title, unit = "" }) {
     svg.append(draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) }),
       draw("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
   }
-  const some = Math.min(5, n);
+  // As many as there is room for between long ones.
+  const letters = Math.max(...labels.map((label) => label.length));
+  const some = Math.min(Math.max(2, Math.floor(WIDTH / (14 * letters))), 6, n);
   for (let k = 0; k < some; k += 1) {
     const i = some > 1 ? Math.round((k * (n - 1)) / (some - 1)) : 0;
     svg.append(draw("text", { x: x(i), y: HEIGHT - 10, "text-anchor": k === 0 && some > 1 ? "start" : k === some - 1 && some > 1 ? "end" : "middle" }, labels[i]));
