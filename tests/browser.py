@@ -30,7 +30,13 @@ def browser() -> Iterator[Browser]:
     """Open for as long as the context is."""
     with sync_playwright() as driver:
         opened = driver.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium(),
+            # No host but this machine has an address.
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            ],
         )
         try:
             yield opened

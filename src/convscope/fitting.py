@@ -19,7 +19,7 @@ from convscope.planning import Plan, make_plan
 from convscope.progress import Progress
 from convscope.report import build_report
 from convscope.run import InputSpec, PhotosInfo, Predictions, Run, RunInfo
-from convscope.unfinished import require_free
+from convscope.unfinished import require_place
 from convscope.writing import RunWriter
 
 # What it means that a split has no photos.
@@ -74,7 +74,7 @@ def fit(
     progress = progress or Progress()
     table = scan(Path(photos))
     # Before weights are fetched, which may take minutes.
-    require_free(Path(out), "run", "run.json", overwrite=overwrite)
+    require_place(Path(out), "run", "run.json", overwrite=overwrite)
     plan = make_plan(options, progress)
     asked = {**options.model_dump(), "photos": str(photos), "photos_state": files_state(table)}
     writer = RunWriter(Path(out), asked, overwrite=overwrite, resume=resume)

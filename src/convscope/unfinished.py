@@ -70,15 +70,14 @@ class UnfinishedFolder:
         overwrite: bool,
         resume: bool,
     ) -> None:
-        _require_name(out, result)
         self.out = out
         self.folder = out.with_name(out.name + ".partial")
         self.work = self.folder / "work"
         self.overwrite = overwrite
         self._name = work
         self._lock = FileLock(self.work / "lock")
+        require_place(out, result, marks, overwrite=overwrite)
         try:
-            require_free(out, result, marks, overwrite=overwrite)
             self.resumed = self._open(asked, resume)
         except OSError as error:
             raise ConvscopeError(
@@ -227,7 +226,7 @@ def whole_folder(out: Path, *, result: str, marks: str, overwrite: bool) -> Iter
     _require_name(out, result)
     folder = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        require_free(out, result, marks, overwrite=overwrite)
+        _require_free(out, result, marks, overwrite=overwrite)
         folder.mkdir(parents=True)
         yield folder
         _put(folder, out, overwrite=overwrite)
@@ -247,14 +246,31 @@ def _require_name(out: Path, result: str) -> None:
         )
 
 
-def require_free(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
-    """Raise InputError if something lies at ``out`` that must not be replaced.
+def require_place(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
+    """Make sure that something can be made at ``out``, before hours of work.
 
     Parameters
     ----------
     out, result, marks, overwrite
         See :class:`UnfinishedFolder`.
+
+    Raises
+    ------
+    InputError
+        It is no name for a folder, or what lies there must not be replaced.
+    ConvscopeError
+        Nothing can be written there.
     """
+    _require_name(out, result)
+    try:
+        _require_free(out, result, marks, overwrite=overwrite)
+    except OSError as error:
+        raise ConvscopeError(
+            f"{out} cannot be written: {error.strerror}. Choose another --out."
+        ) from None
+
+
+def _require_free(out: Path, result: str, marks: str, *, overwrite: bool) -> None:
     if not (out.exists() or out.is_symlink()):
         return
     ours = (

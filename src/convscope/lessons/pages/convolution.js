@@ -1,5 +1,5 @@
 (() => {
-  const { data, id, make, number, typed, cells } = lesson;
+  const { data, id, make, number, typed, cells, editable } = lesson;
   const first = JSON.parse(JSON.stringify(data));
   const presets = {
     "the course's": first.filter,
@@ -42,20 +42,6 @@
   window.convolution = (image, filter, how) => {
     const found = convolve(image, filter, how);
     return found && { result: found.result, relu: relu(found.result), pooled: pool(relu(found.result), first.pool).map((row) => row.map((one) => one[0])) };
-  };
-
-  const editable = (place, rows, name, changed) => {
-    place.classList.add("cells");
-    place.style.gridTemplateColumns = `repeat(${rows[0].length}, max-content)`;
-    place.replaceChildren(...rows.flatMap((row, r) => row.map((value, c) => {
-      const field = make("input", { type: "text", inputmode: "decimal", value: number(value), "aria-label": `${name}, row ${r + 1}, column ${c + 1}` });
-      field.addEventListener("change", () => {
-        const given = typed(field.value);
-        if (given === null) field.value = number(rows[r][c]);
-        else { rows[r][c] = given; changed(); }
-      });
-      return field;
-    })));
   };
 
   const show = () => {
