@@ -136,9 +136,15 @@ def report(
         out, ExplainOptions(methods=_methods(run, info, progress), seed=asked.seed),
         masks=masks, overwrite=overwrite, progress=progress,
     ))  # fmt: skip
-    make(NEURONS, asked.neurons, "--no-neurons", lambda out: neurons(
+    layers = asked.layers
+    if asked.neurons and not layers:
+        late = late_layer(run, info)
+        layers = () if late is None else (late,)
+        if late is None:
+            progress.say(f"left out: neurons: {info.net} has no layer that gives maps")
+    make(NEURONS, asked.neurons and bool(layers), "--no-neurons", lambda out: neurons(
         run, given.place,
-        out, NeuronsOptions(asked.layers or (late_layer(run, info),), channels=_CHANNELS),
+        out, NeuronsOptions(layers, channels=_CHANNELS),
         overwrite=overwrite or out.exists(), workers=workers, progress=progress,
     ))  # fmt: skip
     make(AUDIT, asked.audit, "--no-audit", lambda out: audit(
@@ -225,18 +231,13 @@ def choose(shots: Sequence[Shot], count: int) -> list[Shot]:
     return [*wrong[:many], *rightly[: count - many]]
 
 
-def late_layer(run: Run, info: RunInfo) -> str:
-    """The last layer with maps whose neurons see a part of the photo.
+def late_layer(run: Run, info: RunInfo) -> str | None:
+    """The last layer with maps whose neurons see a part of the photo; None: there are no maps.
 
     Parameters
     ----------
     run : Run
     info : RunInfo
-
-    Raises
-    ------
-    InputError
-        There is none, or it is not known.
     """
     size = info.input.size
     layers = describe(load_classifier(run, info), (3, size, size)).layers
@@ -246,7 +247,7 @@ def late_layer(run: Run, info: RunInfo) -> str:
             maps = layer.output is not None and len(layer.output) == 3 and min(layer.output[1:]) > 1
             if maps and field is not None and max(field) <= most:
                 return layer.name
-    raise InputError("No layer of this network has maps whose receptive field is known.")
+    return None
 
 
 def _methods(run: Run, info: RunInfo, progress: Progress) -> tuple[str, ...]:

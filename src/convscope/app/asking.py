@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from convscope.app.names import plain_text
 from convscope.options import Head, Strategy
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(plain_text)]
+# A column may have no name: the index that other programs write.
+Column = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -106,9 +109,9 @@ class Forecast(_Asked):
 
     kind: Literal["forecast"]
     item: Name
-    target: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
-    time: Name | None = None
-    series: Name | None = None
+    target: Annotated[tuple[Column, ...], Field(min_length=1, max_length=100)]
+    time: Column | None = None
+    series: Column | None = None
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 24
     look_back: Annotated[str, StringConstraints(pattern=r"^[\w. ]{1,40}$")] | None = None
     gaps: Literal["error", "mask", "interpolate"] = "mask"

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convscope.app.users import COOKIE, Users
+from convscope.app.users import Users
 
 # Nothing from elsewhere, nothing inline, and nobody puts this page into a frame.
 POLICY = (
@@ -22,6 +22,8 @@ FRAMED = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; sandbox allow-scripts"
 )
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Bytes of a request that asks for something.
+_ASKED = 1 << 20
 _SAFE = frozenset({"GET", "HEAD"})
 _STRANGER = (
     "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport "
@@ -61,11 +63,13 @@ class Guard:
     def _answer(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.loopback and (urlsplit(f"//{host}").hostname or "") not in _LOOPBACK:
+        if self.loopback and _name(f"//{host}") not in _LOOPBACK:
             return JSONResponse({"error": "Wrong host."}, 421)
         if scope["method"] not in _SAFE and not _same_origin(headers, host):
             return JSONResponse({"error": "This came from another site."}, 403)
-        user = self.users.known(_cookie(headers))
+        if _too_long(scope, headers):
+            return JSONResponse({"error": "This is too long to be asked for."}, 413)
+        user = self.users.known(_cookie(headers, self.users.cookie))
         if user is None and scope["path"] == "/":
             return self._come_in(scope)
         if user is None:
@@ -80,16 +84,36 @@ class Guard:
             return Response(_STRANGER, 403, media_type="text/html")
         cookie, _ = self.users.come_in()
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, cookie, max_age=365 * 86_400, httponly=True, samesite="strict")
+        # Lax: the printed address may be followed from a page of another site, and whoever is known
+        # must be known then, too. What changes anything asks for the origin.
+        answer.set_cookie(
+            self.users.cookie, cookie, max_age=365 * 86_400, httponly=True, samesite="lax"
+        )
         return answer
 
 
-def _cookie(headers: Headers) -> str | None:
+def _name(address: str) -> str:
+    """The host in it; empty for what is no address."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _cookie(headers: Headers, wanted: str) -> str | None:
     for part in headers.get("cookie", "").split(";"):
         name, _, value = part.strip().partition("=")
-        if name == COOKIE:
+        if name == wanted:
             return value
     return None
+
+
+def _too_long(scope: Scope, headers: Headers) -> bool:
+    """Of what is read as a whole; files are counted while they come in."""
+    if scope["method"] != "POST" or scope["path"] == "/api/tables":
+        return False
+    length = headers.get("content-length", "0" if "transfer-encoding" not in headers else "")
+    return not length.isdecimal() or int(length) > _ASKED
 
 
 def _same_origin(headers: Headers, host: str) -> bool:
@@ -97,7 +121,10 @@ def _same_origin(headers: Headers, host: str) -> bool:
     if site is not None and site != "same-origin":
         return False
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == host
+    try:
+        return origin is None or urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def _with_headers(send: Send) -> Send:

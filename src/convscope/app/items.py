@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,15 +52,22 @@ class Items:
 
     def content(self, item: Item) -> Path:
         """The photos, the table's folder, or the Run folder itself; it may not be there yet."""
-        return Path(item.place) if item.place else self.folder(item) / "content"
+        # Under a name of its own: commands and reports speak of it.
+        return Path(item.place) if item.place else self.folder(item) / _plain(item.name, item.kind)
 
     def add(
-        self, kind: Kind, name: str, *, source: str | None = None, place: Path | None = None
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        source: str | None = None,
+        place: Path | None = None,
+        key: str | None = None,
     ) -> Item:
-        """Make a new one."""
+        """Make a new one; under an id of its own, unless one is given."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         item = Item(
-            id=new_id(), kind=kind, name=name[:200] or kind, created=created, source=source,
+            id=key or new_id(), kind=kind, name=name[:200] or kind, created=created, source=source,
             place=None if place is None else str(place),
         )  # fmt: skip
         write_bytes(self.folder(item) / _FILE, item.model_dump_json().encode())
@@ -93,6 +102,27 @@ class Items:
             raise InputError(f"{item.name} is a {item.kind}, no {kind}.")
         return item
 
+    def has(self, name: str) -> bool:
+        """Whether there is one of this id."""
+        return is_id(name) and (self.root / name / _FILE).is_file()
+
+    def clear(self, name: str) -> None:
+        """Delete what a job has put into the place of an item that was removed."""
+        if is_id(name) and not self.has(name):
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def with_names(self, text: str) -> str:
+        """A message in which items go by their names, not by where they lie."""
+
+        def named(found: re.Match[str]) -> str:
+            try:
+                return self.get(found[1]).name
+            except InputError:
+                return found[0]
+
+        where = re.escape(str(self.root))
+        return re.sub(rf"{where}/([0-9a-f]{{24}})(?:/[\w-]+(\.partial)?)?", named, text)
+
     def remove(self, item: Item) -> None:
         """Delete it with everything in it; a run that was given on the command line stays."""
         folder = self.folder(item)
@@ -101,5 +131,19 @@ class Items:
         shutil.rmtree(folder, ignore_errors=True)
 
     def bytes(self) -> int:
-        """What all of it takes on the disk."""
-        return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+        """What everything that the user has takes on the disk, jobs included."""
+        return sum(
+            (Path(folder) / name).lstat().st_size
+            for folder, _, names in os.walk(self.root.parent)
+            for name in names
+            if (Path(folder) / name).exists()
+        )
+
+
+def _plain(name: str, kind: str) -> str:
+    """A folder's name: letters, digits and -.
+
+    >>> _plain("Demo: five clay creatures, cnn", "run")
+    'demo-five-clay-creatures-cnn'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48] or kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from convscope.files import write_bytes
 
 Status = Literal["waiting", "running", "done", "failed", "cancelled", "stopped"]
 # Those that can be gone on with: what was done so far is kept.
-RESUMABLE = ("cancelled", "stopped")
+RESUMABLE = ("cancelled", "stopped", "failed")
 _FILE = "job.json"
 
 
@@ -43,6 +44,8 @@ class Job(BaseModel):
     ended: str | None = None
     error: str | None = None
     resume: bool = False
+    process: tuple[int, float] | None = None
+    """Of the running one: its number, and when it was started, by which it is known again."""
 
 
 class Jobs:
@@ -107,6 +110,11 @@ class Jobs:
                 except InputError:
                     continue
         return sorted(found, key=lambda job: (job.created, job.id), reverse=True)
+
+    def remove(self, job: Job) -> None:
+        """Forget it."""
+        (self.folder(job) / _FILE).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(job), ignore_errors=True)
 
     def progress(self, job: Job) -> dict[str, Any]:
         """What it has said last; see :class:`~convscope.progress.ProgressFile`."""

@@ -51,6 +51,8 @@ class Look:
     file : Path
     name : str
         As the user knows it.
+    label : str or None
+        What the photo really is, where that is known.
     method : str or None
         None: only what the run says.
     target : str or None
@@ -66,6 +68,7 @@ class Look:
     run: Run
     file: Path
     name: str
+    label: str | None
     method: str | None
     target: str | None
     id: str = field(default_factory=new_id)
@@ -112,6 +115,7 @@ class Looks:
         file: Path,
         *,
         name: str,
+        label: str | None = None,
         method: str | None = None,
         target: str | None = None,
     ) -> Look:
@@ -126,7 +130,7 @@ class Looks:
             raise unknown_name("method", method, METHODS)
         if target is not None and target not in (classes := run.info().classes):
             raise unknown_name("class of this run", target, classes)
-        look = Look(user, run, file, name, method, target)
+        look = Look(user, run, file, name, label, method, target)
         with self._lock:
             for other in self._looks.values():
                 if other.owner == user and not other.ended:
@@ -188,8 +192,10 @@ class Looks:
         order = [int(k) for k in np.argsort(-shares)]
         look.update(
             name=look.name,
-            label=info.classes[best],
+            is_=look.label,
+            says=info.classes[best],
             target=info.classes[target],
+            all=info.classes,
             classes=[(info.classes[k], float(shares[k])) for k in order[:_LISTED]],
             photo={"width": photo.pixels.shape[1], "height": photo.pixels.shape[0],
                    "box": [float(side) for side in photo.box]},
@@ -205,7 +211,8 @@ class Looks:
         found = _explained(look.method, net, x[0], target, others, progress, show)
         show(found)
         curve = explain.deletion(net, x[0], found.explanation, progress=progress)
-        look.update(trust=curve.line(), seconds=round(found.explanation.seconds, 2))
+        better = bool(curve.better) if curve.decided else None
+        look.update(trust=curve.line(), better=better, seconds=round(found.explanation.seconds, 2))
 
 
 def _explained(

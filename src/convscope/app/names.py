@@ -26,6 +26,19 @@ def is_id(text: str) -> bool:
     return len(text) == 24 and all(c in "0123456789abcdef" for c in text)
 
 
+def plain_text(text: str) -> str:
+    """The text, if it can be part of a command and of a JSON file.
+
+    Raises
+    ------
+    ValueError
+        It holds control characters, or halves of characters.
+    """
+    if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in text):
+        raise ValueError("it holds control characters")
+    return text
+
+
 def inner_path(text: str) -> PurePosixPath | None:
     r"""A relative path that stays inside its folder; None for hidden files and litter.
 
@@ -41,8 +54,10 @@ def inner_path(text: str) -> PurePosixPath | None:
     parts = path.split("/")
     if path.startswith("/") or ".." in parts or (parts and parts[0].endswith(":")):
         raise InputError(f"{text!r} leads out of its folder. Send plain folders of photos.")
-    if any(ord(c) < 32 or ord(c) == 127 for c in path):
-        raise InputError(f"{text!r} holds control characters. Rename the file.")
+    try:
+        plain_text(path)
+    except ValueError:
+        raise InputError(f"{text!r} holds control characters. Rename the file.") from None
     kept = [part for part in parts if part not in ("", ".")]
     if not kept:
         raise InputError("A file has no name.")

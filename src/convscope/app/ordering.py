@@ -31,8 +31,6 @@ def order(user: User, asked: Asked, queue: Queue, limits: Limits) -> Job:
         raise TooMuchError(f"{limits.waiting} jobs are waiting already. Wait, or cancel some.")
     job = _job(items, jobs, asked)
     queue.add(user, job)
-    if isinstance(asked, Demo):
-        order(user, Check(kind="check", item=job.about), queue, limits)
     return job
 
 
@@ -50,13 +48,13 @@ def _job(items: Items, jobs: Jobs, asked: Asked) -> Job:
     if isinstance(asked, Fit):
         item = items.get(asked.item, "photos")
         _require_whole(items, item)
-        made = items.add("run", f"{item.name}, {asked.strategy}", source=item.id)
+        made = items.add("run", _unlike(items, f"{item.name}, {asked.strategy}"), source=item.id)
         words = asked.command(items.content(item), items.content(made))
         return jobs.add(asked, f"Training on {item.name}", words, about=made.id, makes=made.id)
     if isinstance(asked, Forecast):
         item = items.get(asked.item, "table")
-        made = items.add("forecast", f"{item.name}: {', '.join(asked.target)}"[:200],
-                         source=item.id)  # fmt: skip
+        name = _unlike(items, f"{item.name}: {', '.join(asked.target)}"[:180])
+        made = items.add("forecast", name, source=item.id)
         words = asked.command(table_file(items, item), items.content(made))
         return jobs.add(asked, f"Forecasting {item.name}", words, about=made.id, makes=made.id)
     return _on_run(items, jobs, asked)
@@ -67,7 +65,7 @@ def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit | Report) -> Job:
     run = items.content(item)
     photos = Path(Run(run).info().photos.root)
     if not photos.exists():
-        raise InputError(f"The photos of {item.name} are gone: {photos.name} is needed for this.")
+        raise InputError(f"The photos of {item.name} are no longer where they were.")
     if isinstance(asked, Report):
         if item.place is not None:
             raise InputError("This run was given to look at: nothing is written into it.")
@@ -83,3 +81,14 @@ def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit | Report) -> Job:
 def _require_whole(items: Items, item: Item) -> None:
     if (items.folder(item) / UNFINISHED).exists() or not items.content(item).exists():
         raise InputError(f"{item.name} is not complete yet.")
+
+
+def _unlike(items: Items, name: str) -> str:
+    """The name, with a number where there is one of it already."""
+    names = {item.name for item in items.all()}
+    number = next(n for n in range(1, len(names) + 2) if _numbered(name, n) not in names)
+    return _numbered(name, number)
+
+
+def _numbered(name: str, number: int) -> str:
+    return name if number == 1 else f"{name} ({number})"

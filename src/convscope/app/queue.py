@@ -7,8 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
+from convscope.app.items import Items
 from convscope.app.jobs import RESUMABLE, Job, Jobs, now
 from convscope.app.users import User, Users
 from convscope.errors import InputError
@@ -26,14 +31,18 @@ class Queue:
     Parameters
     ----------
     users : Users
+    after : callable
+        Told each job that is done, and whose it was.
     """
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: Users, after: Callable[[User, Job], None] = lambda *_: None) -> None:
         self._users = users
-        self._waiting: list[tuple[Jobs, Job]] = []
+        self._after = after
+        self._waiting: list[tuple[User, Job]] = []
         self._running: tuple[Job, subprocess.Popen[bytes]] | None = None
         self._cancelled: set[str] = set()
-        self._changed = threading.Condition()
+        # Re-entrant: what comes after a job is asked for while it ends.
+        self._changed = threading.Condition(threading.RLock())
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
 
@@ -44,9 +53,10 @@ class Queue:
             jobs = Jobs(user)
             for job in jobs.all():
                 if job.status == "running":  # the machine or the program went down
-                    jobs.write(job.model_copy(update={"status": "stopped", "ended": now()}))
+                    _stop_left_over(job)
+                    _end(jobs, job, "stopped")
                 elif job.status == "waiting":
-                    found.append((jobs, job))
+                    found.append((user, job))
         self._waiting = sorted(found, key=lambda entry: entry[1].created)
         self._thread.start()
 
@@ -62,7 +72,7 @@ class Queue:
     def add(self, user: User, job: Job) -> None:
         """Put a job at the end."""
         with self._changed:
-            self._waiting.append((Jobs(user), job))
+            self._waiting.append((user, job))
             self._changed.notify_all()
 
     def ahead(self, job: Job) -> int:
@@ -78,28 +88,34 @@ class Queue:
             for entry in self._waiting:
                 if entry[1].id == job.id:
                     self._waiting.remove(entry)
-                    ended = job.model_copy(update={"status": "cancelled", "ended": now()})
-                    Jobs(user).write(ended)
+                    _end(Jobs(user), job, "cancelled")
                     return
             if self._running is not None and self._running[0].id == job.id:
                 self._cancelled.add(job.id)
                 _stop(self._running[1])
 
-    def resume(self, user: User, job: Job) -> Job:
-        """Go on with a job that was cancelled or stopped.
+    def resume(self, user: User, name: str) -> Job:
+        """Go on with a job that was cancelled or stopped, or try a failed one again.
 
         Raises
         ------
         InputError
-            It was neither.
+            It is done, or goes on already; or what it worked on was removed.
         """
-        if job.status not in RESUMABLE:
-            raise InputError(f"This job is {job.status}: there is nothing to go on with.")
-        again = job.model_copy(
-            update={"status": "waiting", "resume": True, "ended": None, "created": now()}
-        )
-        Jobs(user).write(again)
-        self.add(user, again)
+        jobs = Jobs(user)
+        with self._changed:  # two at once must not both find it stopped
+            job = jobs.get(name)
+            if job.status not in RESUMABLE:
+                raise InputError(f"This job is {job.status}: there is nothing to go on with.")
+            for item in (job.about, job.makes):
+                if item is not None:
+                    Items(user).get(item)
+            changes = {
+                "status": "waiting", "resume": True, "ended": None, "error": None, "created": now()
+            }  # fmt: skip
+            again = job.model_copy(update=changes)
+            jobs.write(again)
+            self.add(user, again)
         return again
 
     def _work(self) -> None:
@@ -108,30 +124,48 @@ class Queue:
                 self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
                 if self._closing.is_set():
                     break
-                jobs, job = self._waiting.pop(0)
-                try:
-                    job = job.model_copy(update={"status": "running", "started": now()})
-                    jobs.write(job)
-                    self._running = job, _start(jobs.folder(job), job)
-                except OSError as error:
+                user, job = self._waiting.pop(0)
+            try:
+                self._run(user, job)
+            except Exception as error:  # the queue must go on for everybody else
+                _end(Jobs(user), job, "failed", f"It cannot be run: {error}")
+            finally:
+                with self._changed:
                     self._running = None
-                    _end(jobs, job, "failed", f"It cannot be started: {error.strerror}.")
-                    continue
-                process = self._running[1]
-            code = process.wait()
-            with self._changed:
-                self._running = None
-                cancelled = job.id in self._cancelled
-                self._cancelled.discard(job.id)
-                closing = self._closing.is_set()
-            if code == 0:
-                if job.output is not None:
-                    (jobs.folder(job) / "stdout").replace(job.output)
-                _end(jobs, job, "done", None)
-            elif cancelled or closing:
-                _end(jobs, job, "cancelled" if cancelled else "stopped", None)
-            else:
-                _end(jobs, job, "failed", _said(jobs.folder(job) / "stderr", code))
+
+    def _run(self, user: User, job: Job) -> None:
+        jobs = Jobs(user)
+        with self._changed:
+            process = _start(jobs.folder(job), job)
+            self._running = job, process
+            started = psutil.Process(process.pid).create_time()
+            job = job.model_copy(
+                update={
+                    "status": "running", "started": now(), "process": (process.pid, started)
+                }
+            )  # fmt: skip
+            _keep(jobs, job)
+        code = process.wait()
+        with self._changed:
+            cancelled = job.id in self._cancelled
+            self._cancelled.discard(job.id)
+            closing = self._closing.is_set()
+        items = Items(user)
+        for item in (job.about, job.makes):
+            if item is not None and not items.has(item):
+                # It was removed while this went on; nothing may come of it.
+                items.clear(item)
+                jobs.remove(job)
+                return
+        if code == 0:
+            if job.output is not None:
+                (jobs.folder(job) / "stdout").replace(job.output)
+            _end(jobs, job, "done")
+            self._after(user, job)
+        elif cancelled or closing:
+            _end(jobs, job, "cancelled" if cancelled else "stopped")
+        else:
+            _end(jobs, job, "failed", _said(jobs.folder(job) / "stderr", code, items))
 
 
 def _start(folder: Path, job: Job) -> subprocess.Popen[bytes]:
@@ -163,19 +197,43 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     timer.start()
 
 
-def _end(jobs: Jobs, job: Job, status: str, error: str | None) -> None:
-    jobs.write(job.model_copy(update={"status": status, "ended": now(), "error": error}))
+def _stop_left_over(job: Job) -> None:
+    """End the process of a job that outlived the program which started it."""
+    if job.process is None:
+        return
+    number, started = job.process
+    try:
+        process = psutil.Process(number)
+        if abs(process.create_time() - started) > 1:  # another one has its number by now
+            return
+        process.terminate()
+        process.wait(_GRACE)
+    except psutil.TimeoutExpired:
+        process.kill()
+    except psutil.Error:
+        return
 
 
-def _said(stderr: Path, code: int) -> str:
-    """The one line that a failed command ends with."""
+def _keep(jobs: Jobs, job: Job) -> None:
+    """Write its state; a full disk must not stop the queue."""
+    with suppress(OSError):
+        jobs.write(job)
+
+
+def _end(jobs: Jobs, job: Job, status: str, error: str | None = None) -> None:
+    changes = {"status": status, "ended": now(), "error": error, "process": None}
+    _keep(jobs, job.model_copy(update=changes))
+
+
+def _said(stderr: Path, code: int, items: Items) -> str:
+    """The one line that a failed command ends with; items by their names."""
     try:
         text = stderr.read_text(encoding="utf-8", errors="replace")[-_SAID:].strip()
     except OSError:
         text = ""
     lines = [line for line in text.splitlines() if line.startswith("convscope: ")]
     if lines:
-        return lines[-1].removeprefix("convscope: ")
+        return items.with_names(lines[-1].removeprefix("convscope: "))
     if code < 0:
         return "The system ended it, perhaps for want of memory."
     return text.splitlines()[-1] if text else f"It ended with code {code}."

@@ -6,9 +6,11 @@ import os
 import threading
 import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
+from starlette.concurrency import run_in_threadpool
 
 from convscope.app.items import Item, Items
 from convscope.app.limits import Limits, amount
@@ -36,8 +38,9 @@ class Receiver:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        # Item -> files and bytes so far.
-        self._sizes: dict[str, tuple[int, int]] = {}
+        # Files of each set, and bytes of each set (by its item's id) and of each user (by folder).
+        self._files: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def begin(self, items: Items, name: str) -> Item:
@@ -48,11 +51,27 @@ class Receiver:
         TooMuchError
             The user has no room left.
         """
-        self._require_room(items)
+        self.measure(items)
         item = items.add("photos", name)
         items.content(item).mkdir()
         (items.folder(item) / UNFINISHED).touch()
         return item
+
+    def measure(self, items: Items) -> None:
+        """See how much the user has.
+
+        Raises
+        ------
+        TooMuchError
+            No room is left.
+        """
+        size = items.bytes()
+        with self._lock:
+            self._bytes[str(items.root)] = size
+        if size > self.limits.user_bytes:
+            raise TooMuchError(
+                f"You have more than {amount(self.limits.user_bytes)} here. Remove something first."
+            )
 
     async def photo(
         self, items: Items, item: Item, path: str, stream: AsyncIterator[bytes]
@@ -69,26 +88,26 @@ class Receiver:
         if inner is None or inner.suffix.lower() not in _PHOTOS:
             return False
         content = items.content(item)
-        with self._lock:
-            files, size = self._sizes.get(item.id) or _measure(content)
-            if files >= self.limits.files:
-                raise TooMuchError(f"A set has at most {self.limits.files:,} photos.")
-            self._sizes[item.id] = files + 1, size
-        room = min(self.limits.photo_bytes, self.limits.unpacked_bytes - size)
+        if item.id not in self._files:  # after a restart
+            found = await run_in_threadpool(_measure, content)
+            self._files[item.id], self._bytes[item.id] = found
+        self._files[item.id] += 1
         try:
-            written = await self.file(content / inner, stream, room, inner.name)
-            self.require_pixels(content / inner, inner.name)
+            if self._files[item.id] > self.limits.files:
+                raise TooMuchError(f"A set has at most {self.limits.files:,} photos.")
+            most = self.limits.photo_bytes
+            await self.file(items, content / inner, stream, most, inner.name, item.id)
+            await run_in_threadpool(self.require_pixels, content / inner, inner.name)
         except BaseException:
-            self._count(item, -1, 0)
+            self._files[item.id] -= 1
             raise
-        self._count(item, 0, written)
         return True
 
     async def zip(self, items: Items, item: Item, stream: AsyncIterator[bytes]) -> Path:
         """A zip, still packed."""
         self._require_open(items, item)
         archive = items.folder(item) / "photos.zip"
-        await self.file(archive, stream, self.limits.zip_bytes, "The zip")
+        await self.file(items, archive, stream, self.limits.zip_bytes, "The zip")
         return archive
 
     def open_zip(self, items: Items, item: Item, archive: Path) -> int:
@@ -101,7 +120,7 @@ class Receiver:
         """
         try:
             return unpack(archive, items.content(item), self.limits)
-        except InputError:
+        except BaseException:
             items.remove(item)
             raise
         finally:
@@ -132,32 +151,74 @@ class Receiver:
             items.remove(item)
             raise InputError("No photos came. Choose a folder with one sub-folder for each class.")
         (items.folder(item) / UNFINISHED).unlink()
-        self._sizes.pop(item.id, None)
+        self._files.pop(item.id, None)
+        self._bytes.pop(item.id, None)
 
-    async def file(self, target: Path, stream: AsyncIterator[bytes], most: int, name: str) -> int:
-        """One file; how many bytes it has.
+    async def file(
+        self,
+        items: Items,
+        target: Path,
+        stream: AsyncIterator[bytes],
+        most: int,
+        name: str,
+        part_of: str | None = None,
+    ) -> None:
+        """One file.
+
+        Parameters
+        ----------
+        items : Items
+            Whose it is.
+        target : Path
+        stream : async iterator of bytes
+        most : int
+            Bytes.
+        name : str
+            As the user knows it.
+        part_of : str, optional
+            The set that it belongs to.
 
         Raises
         ------
         TooMuchError
-            It has more than ``most`` bytes; nothing of it stays.
+            It has more than ``most`` bytes, or there is no room for it; nothing of it stays.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(f".{target.name[:100]}.{os.urandom(4).hex()}")
-        size = 0
+        size, whole = 0, False
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as sink:
                 async for chunk in stream:
+                    # Counted before it is kept: others come in at the same time.
+                    self._take(items, part_of, len(chunk))
                     size += len(chunk)
                     if size > most:
-                        raise TooMuchError(f"{name} is larger than {amount(max(0, most))}.")
+                        raise TooMuchError(f"{name} is larger than {amount(most)}.")
                     sink.write(chunk)
             unfinished.replace(target)
+            whole = True
         except OSError as error:
-            raise InputError(f"{name} cannot be stored: {error.strerror}.") from None
+            raise InputError(f"{name} cannot be stored: {error.strerror or error}.") from None
         finally:
-            unfinished.unlink(missing_ok=True)
-        return size
+            with suppress(OSError):  # what cannot be there is not there
+                unfinished.unlink()
+            if not whole:
+                self._take(items, part_of, -size)
+
+    def _take(self, items: Items, part_of: str | None, size: int) -> None:
+        """Count bytes, or give them back."""
+        user = str(items.root)
+        with self._lock:
+            self._bytes[user] = self._bytes.get(user, 0) + size
+            if part_of is not None:
+                self._bytes[part_of] = self._bytes.get(part_of, 0) + size
+            too_many = self._bytes[user] > self.limits.user_bytes
+            set_full = part_of is not None and self._bytes[part_of] > self.limits.unpacked_bytes
+        if size > 0 and (too_many or set_full):
+            most = self.limits.user_bytes if too_many else self.limits.unpacked_bytes
+            whose = "You have" if too_many else "This set has"
+            self._take(items, part_of, -size)
+            raise TooMuchError(f"{whose} more than {amount(most)}. Remove something first.")
 
     def require_pixels(self, file: Path, name: str) -> None:
         """By its header alone; a file that is no photo is for the check to tell.
@@ -172,26 +233,17 @@ class Receiver:
                 warnings.simplefilter("ignore")
                 with Image.open(file) as image:
                     pixels = image.width * image.height
+        except Image.DecompressionBombError:
+            pixels = self.limits.pixels + 1
         except Exception:  # Pillow raises all sorts of things for files that are none
             return
         if pixels > self.limits.pixels:
             file.unlink()
-            raise TooMuchError(f"{name} has {pixels:,} pixels; {self.limits.pixels:,} are allowed.")
-
-    def _require_room(self, items: Items) -> None:
-        if items.root.is_dir() and items.bytes() > self.limits.user_bytes:
-            raise TooMuchError(
-                f"You have more than {amount(self.limits.user_bytes)} here. Remove something first."
-            )
+            raise TooMuchError(f"{name} has more than {self.limits.pixels:,} pixels.")
 
     def _require_open(self, items: Items, item: Item) -> None:
         if not (items.folder(item) / UNFINISHED).exists():
             raise InputError(f"{item.name} is complete. Send a new set instead.")
-
-    def _count(self, item: Item, files: int, size: int) -> None:
-        with self._lock:
-            before = self._sizes.get(item.id, (0, 0))
-            self._sizes[item.id] = before[0] + files, before[1] + size
 
 
 def _measure(folder: Path) -> tuple[int, int]:

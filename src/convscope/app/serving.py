@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,11 +15,13 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from convscope.app import views
-from convscope.app.asking import Asked, Check
+from convscope.app.asking import Asked, Check, Demo, Name
 from convscope.app.guard import FRAMED, Guard
 from convscope.app.items import Item, Items
 from convscope.app.jobs import Job, Jobs
@@ -35,6 +39,8 @@ from convscope.report.photos import small_jpeg
 from convscope.run import Run
 
 _THUMB = 192
+# Photos that are decoded at a time: a large one takes half a gigabyte.
+_DECODING = threading.Semaphore(2)
 
 
 def _user(request: Request) -> User:
@@ -45,11 +51,11 @@ def _user(request: Request) -> User:
 Me = Annotated[User, Depends(_user)]
 
 
-class Name(BaseModel):
-    """Of a set of photos."""
+class Set(BaseModel):
+    """Of photos, to be filled."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str
+    name: Name
 
 
 class Wanted(BaseModel):
@@ -77,13 +83,21 @@ def create_app(
         See :class:`~convscope.app.guard.Guard`.
     """
     limits = limits or Limits()
-    queue, looks, receiver = Queue(users), Looks(), Receiver(limits)
+    looks, receiver = Looks(), Receiver(limits)
+
+    def after(user: User, job: Job) -> None:
+        if isinstance(job.asked, Demo) and not closing.is_set():
+            order(user, Check(kind="check", item=job.about), queue, limits)
+
+    closing = threading.Event()
+    queue = Queue(users, after)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         queue.open()
         looks.open()
         yield
+        closing.set()
         looks.close()
         queue.close()
 
@@ -110,14 +124,26 @@ def _errors(app: FastAPI) -> None:
         text = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in faults)
         return JSONResponse({"error": f"This cannot be asked for: {text}."}, 400)
 
+    async def left(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=499)  # nobody is there to read it
+
+    async def fault(_request: Request, error: Exception) -> Response:
+        text = f"{type(error).__name__} (a fault in convscope: please report it)"
+        return JSONResponse({"error": text}, 500)
+
     async def http(_request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        return JSONResponse({"error": "There is no such page."}, status)
+        detail = error.detail if isinstance(error, HTTPException) else ""
+        told = {404: "There is no such page.", 405: "This cannot be done here."}
+        text = detail if detail != HTTPStatus(status).phrase else told.get(status, detail)
+        return JSONResponse({"error": text}, status)
 
     app.add_exception_handler(InputError, said)
     app.add_exception_handler(ConvscopeError, failed)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientDisconnect, left)
+    app.add_exception_handler(Exception, fault)
 
 
 def _pages(app: FastAPI) -> None:
@@ -150,9 +176,10 @@ def _state(app: FastAPI, queue: Queue, limits: Limits, given: Path | None) -> No
         found = items.all()
         if given is not None and not any(item.place == str(given) for item in found):
             found = [_take(items, given), *found]
+        there = {item.id for item in found}
         return {
             "items": [views.item_view(items, item) for item in found],
-            "jobs": [_job_view(jobs, job, queue) for job in jobs.all()],
+            "jobs": [_job_view(jobs, job, queue) for job in jobs.all() if job.about in there],
         }
 
     @app.post("/api/jobs")
@@ -166,7 +193,7 @@ def _state(app: FastAPI, queue: Queue, limits: Limits, given: Path | None) -> No
 
     @app.post("/api/jobs/{name}/resume")
     def resume(me: Me, name: str) -> dict[str, Any]:
-        return _job_view(Jobs(me), queue.resume(me, Jobs(me).get(name)), queue)
+        return _job_view(Jobs(me), queue.resume(me, name), queue)
 
     @app.get("/api/items/{name}")
     def show(me: Me, name: str, steps: int | None = None) -> dict[str, Any]:
@@ -186,10 +213,14 @@ def _state(app: FastAPI, queue: Queue, limits: Limits, given: Path | None) -> No
     def remove(me: Me, name: str) -> dict[str, Any]:
         items, jobs = Items(me), Jobs(me)
         item = items.get(name)
+        if given is not None and item.place == str(given):
+            raise InputError("This run was named on the command line: it is shown as long.")
+        items.remove(item)
         for job in jobs.all():
             if item.id in (job.about, job.makes):
                 queue.cancel(me, job)
-        items.remove(item)
+                if jobs.get(job.id).status != "running":
+                    jobs.remove(job)
         return {}
 
     @app.get("/api/items/{name}/epochs")
@@ -200,7 +231,7 @@ def _state(app: FastAPI, queue: Queue, limits: Limits, given: Path | None) -> No
 
 def _receiving(app: FastAPI, receiver: Receiver, queue: Queue, limits: Limits) -> None:
     @app.post("/api/photos")
-    def begin(me: Me, name: Name) -> dict[str, Any]:
+    def begin(me: Me, name: Set) -> dict[str, Any]:
         return {"id": receiver.begin(Items(me), name.name).id}
 
     @app.put("/api/photos/{name}/files")
@@ -235,14 +266,15 @@ def _receiving(app: FastAPI, receiver: Receiver, queue: Queue, limits: Limits) -
         return _jpeg(items.content(items.get(name, "photos")) / inner, _THUMB)
 
     @app.post("/api/tables")
-    async def table(me: Me, name: str, request: Request) -> dict[str, Any]:
+    async def table(me: Me, name: Name, request: Request) -> dict[str, Any]:
         items = Items(me)
+        await run_in_threadpool(receiver.measure, items)
         suffix = ".parquet" if name.lower().endswith((".parquet", ".pq")) else ".csv"
         item = items.add("table", name)
         file = items.content(item) / f"table{suffix}"
         try:
-            await receiver.file(file, request.stream(), limits.table_bytes, name)
-            views.table_view(items, item)
+            await receiver.file(items, file, request.stream(), limits.table_bytes, name)
+            await run_in_threadpool(views.table_view, items, item)
         except BaseException as error:
             items.remove(item)
             if isinstance(error, InputError):  # under the name that the user knows
@@ -271,16 +303,18 @@ def _runs(app: FastAPI, receiver: Receiver, looks: Looks) -> None:
         return _jpeg(views.photo_of(_run(me, name), row), _THUMB)
 
     @app.put("/api/runs/{name}/own")
-    async def show(me: Me, name: str, file: str, request: Request) -> dict[str, Any]:
+    async def show(me: Me, name: str, file: Name, request: Request) -> dict[str, Any]:
         items = Items(me)
+        await run_in_threadpool(receiver.measure, items)
         item = items.get(name, "run")
         suffix = Path(file).suffix.lower()
         if suffix not in FORMATS:
             raise InputError(f"{file} is no photo that can be read. Send {', '.join(FORMATS)}.")
         key = new_id()
         target = items.folder(item) / "own" / f"{key}{suffix}"
-        await receiver.file(target, request.stream(), receiver.limits.photo_bytes, file)
-        receiver.require_pixels(target, file)
+        most = receiver.limits.photo_bytes
+        await receiver.file(items, target, request.stream(), most, file)
+        await run_in_threadpool(receiver.require_pixels, target, file)
         write_json(target.with_suffix(".json"), file[:200])
         return {"id": key}
 
@@ -292,22 +326,28 @@ def _runs(app: FastAPI, receiver: Receiver, looks: Looks) -> None:
     @app.post("/api/runs/{name}/looks")
     def look(me: Me, name: str, wanted: Wanted) -> dict[str, Any]:
         items, run = Items(me), _run(me, name)
+        label = None
         if wanted.own is not None:
             item = items.get(name, "run")
             file = views.own_photo(items, item, wanted.own)
             called = {one["id"]: one["name"] for one in views.own_view(items, item)}[wanted.own]
         elif wanted.row is not None:
             file = views.photo_of(run, wanted.row)
-            called = file.name
+            called, label = file.name, views.predictions(run).labels[wanted.row]
         else:
             raise InputError("Say which photo: a row, or one of your own.")
         return {"id": looks.begin(
-            me, run, file, name=called, method=wanted.method, target=wanted.target
+            me, run, file, name=called, label=label, method=wanted.method, target=wanted.target
         ).id}  # fmt: skip
 
     @app.get("/api/looks/{name}")
     def seen(me: Me, name: str) -> dict[str, Any]:
         return looks.get(me, name).state
+
+    @app.delete("/api/looks/{name}")
+    def leave(me: Me, name: str) -> dict[str, Any]:
+        looks.get(me, name).cancelled = True
+        return {}
 
     @app.get("/api/looks/{name}/photo")
     def picture(me: Me, name: str) -> Response:
@@ -331,15 +371,16 @@ def _run(me: User, name: str) -> Run:
 
 def _take(items: Items, given: Path) -> Item:
     """The run of the command line, as one of this user's items."""
-    text = (given / "run.json").read_text(encoding="utf-8")
-    kind = json.loads(text).get("kind")
-    return items.add("forecast" if kind == "forecast" else "run", given.name, place=given)
+    # The same id whenever it is asked for: two requests at once must not make two of it.
+    key = hashlib.sha256(str(given).encode()).hexdigest()[:24]
+    return items.add(views.kind_of(given), given.name, place=given, key=key)
 
 
 def _jpeg(file: Path, side: int) -> Response:
-    content = small_jpeg(file, side)
+    with _DECODING:
+        content = small_jpeg(file, side)
     if content is None:
-        raise HTTPException(404)
+        raise HTTPException(404, "This photo is gone, or cannot be read.")
     # A photo does not change under its address.
     headers = {"cache-control": "private, max-age=3600"}
     return Response(content, media_type="image/jpeg", headers=headers)

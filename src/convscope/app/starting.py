@@ -8,10 +8,12 @@ import webbrowser
 from pathlib import Path
 
 import uvicorn
+from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from convscope.app.serving import create_app
 from convscope.app.users import Users
+from convscope.app.views import kind_of
 from convscope.errors import ConvscopeError, InputError
 from convscope.progress import Progress
 
@@ -51,16 +53,22 @@ def serve(
         ``run`` is no Run folder, or the host or the port cannot be listened on.
     """
     progress = progress or Progress()
-    if run is not None and not (run / "run.json").is_file():
-        raise InputError(
-            f"{run} is not a finished run. Make one with: convscope fit PHOTOS --out RUN"
-        )
+    if run is not None:
+        kind_of(run)
     home = home or user_data_path("convscope") / "app"
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConvscopeError(
             f"{home} cannot be made: {error.strerror}. Choose another --home."
+        ) from None
+    lock = FileLock(home / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"Another convscope app uses {home} at this moment. Use that one, or give this one "
+            "another --home."
         ) from None
     listening = _listen(host, port)
     users = Users(home)
@@ -88,6 +96,7 @@ def serve(
         pass
     finally:
         listening.close()
+        lock.release()
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

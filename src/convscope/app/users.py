@@ -7,8 +7,6 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-COOKIE = "convscope"
-
 
 @dataclass(frozen=True)
 class User:
@@ -30,6 +28,9 @@ class Users:
 
     def __init__(self, home: Path, key: str | None = None) -> None:
         self.home = home
+        # Browsers keep one cookie of a name for all ports of a host.
+        place = hashlib.sha256(str(home.resolve()).encode()).hexdigest()
+        self.cookie = f"convscope-{place[:12]}"
         self.key = key or secrets.token_urlsafe(24)
 
     def known(self, cookie: str | None) -> User | None:

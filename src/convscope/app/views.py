@@ -6,7 +6,7 @@ import json
 from collections.abc import Set
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -42,6 +42,25 @@ def item_view(items: Items, item: Item) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def kind_of(run: Path) -> Literal["run", "forecast"]:
+    """What a Run folder holds.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        content = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError):
+        raise InputError(
+            f"{run} is not a finished run. Make one with: convscope fit PHOTOS --out RUN"
+        ) from None
+    return "forecast" if content.get("kind") == "forecast" else "run"
+
+
 def photos_view(items: Items, item: Item) -> dict[str, Any]:
     """A set of photos: what the check has found, and some of them."""
     found = item_view(items, item)
@@ -72,6 +91,8 @@ def run_view(items: Items, item: Item) -> dict[str, Any]:
     """A classifier: how good it is, and which pages there are."""
     run = Run(items.content(item))
     info, metrics = run.info(), run.metrics()
+    if not isinstance(metrics.get("splits"), dict) or "majority_baseline" not in metrics:
+        raise InputError(f"{item.name}: metrics.json is not what convscope writes. Fit again.")
     pages = [name for name in PAGES if page_of(items, item, name).exists()]
     return {
         **item_view(items, item), "strategy": info.strategy, "net": info.net,
@@ -81,7 +102,8 @@ def run_view(items: Items, item: Item) -> dict[str, Any]:
         },
         "majority_baseline": metrics["majority_baseline"], "pages": pages,
         "whole": all((run.path / part).exists() for part in ("explain", "neurons", "audit")),
-        "photos_there": Path(info.photos.root).exists(), "own": own_view(items, item),
+        "place": str(run.path), "photos_there": Path(info.photos.root).exists(),
+        "own": own_view(items, item),
     }  # fmt: skip
 
 
@@ -190,7 +212,14 @@ def photo_of(run: Run, row: int) -> Path:
     paths = predictions(run).paths
     if not 0 <= row < len(paths):
         raise InputError(f"This run has {len(paths)} photos; number {row} is not among them.")
-    return Path(run.info().photos.root) / paths[row]
+    root = Path(run.info().photos.root)
+    file = root / paths[row]
+    # A run that somebody else made may name anything; a table of photos lies where its paths say.
+    if run.info().photos.layout != "table" and not file.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{file.name} lies outside the photos of this run.")
+    if not file.exists():
+        raise InputError(f"{file.name} is no longer where it was.")
+    return file
 
 
 def epochs_view(content: Path) -> list[dict[str, float | None]]:
@@ -215,10 +244,10 @@ def table_view(items: Items, item: Item) -> dict[str, Any]:
         {"name": name, "number": _is(numbers_of, table, name), "time": _is(_stamps, table, name)}
         for name in table.column_names
     ]
-    first = table.slice(0, _FIRST).to_pylist()
+    first = [_texts(table.slice(0, _FIRST)[name]) for name in table.column_names]
     return {
         **item_view(items, item), "rows": table.num_rows, "columns": columns,
-        "first": [[str(row[name]) for name in table.column_names] for row in first],
+        "first": [list(row) for row in zip(*first, strict=True)],
     }  # fmt: skip
 
 
@@ -245,9 +274,17 @@ def _stamps(table: pa.Table, name: str) -> object:
 def _is(read: Any, table: pa.Table, name: str) -> bool:
     try:
         read(table.slice(0, 1000), name)
-    except (InputError, ValueError, TypeError):
+    except (InputError, ValueError, TypeError, OverflowError, pa.ArrowException):
         return False
     return True
+
+
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """Values as text; a time stamp beyond Python's years, too."""
+    try:
+        return ["" if value is None else value for value in column.cast(pa.string()).to_pylist()]
+    except pa.ArrowException:  # lists, structures, unknown time zones
+        return [f"({column.type})"] * len(column)
 
 
 def forecast_view(items: Items, item: Item, steps: int | None) -> dict[str, Any]:

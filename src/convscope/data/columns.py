@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -27,19 +28,27 @@ def read_table(path: Path) -> pa.Table:
         raise InputError(f"{path} does not exist.")
     try:
         if path.suffix in (".parquet", ".pq"):
-            return parquet.read_table(path)
+            return _with_own_names(parquet.read_table(path), path)
         # Everything as text first: a number that is none is to be named with its row.
         with csv.open_csv(path) as stream:
             names = stream.schema.names
         options = csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
         )
-        return csv.read_csv(path, convert_options=options)
+        return _with_own_names(csv.read_csv(path, convert_options=options), path)
     except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"{path} is no table that can be read: {first}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _with_own_names(table: pa.Table, path: Path) -> pa.Table:
+    twice = sorted(name for name, count in Counter(table.column_names).items() if count > 1)
+    if twice:
+        names = ", ".join(f"'{name}'" for name in twice)
+        raise InputError(f"{path} has several columns of the name {names}. Give each its own.")
+    return table
 
 
 def numbers_of(table: pa.Table, name: str) -> np.ndarray:

@@ -151,8 +151,8 @@ def _caveat(scores: Scores) -> str:
             else ""
         )
     return (
-        f"Validation figures (here {percent(valid.accuracy)} of {valid.n:,}) are optimistic: "
-        "choices such as when to stop were made on those photos. "
+        f"Validation figures (here {percent(valid.accuracy)} of {valid.n:,}) are no test: choices "
+        "such as when to stop were made on those photos, so they look better than they are. "
         + ("Judge by the test figures." if "test" in scores.splits else "Keep some for a test.")
     )
 

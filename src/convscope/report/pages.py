@@ -7,6 +7,7 @@ templates; nothing is computed again, and nothing has to be read back out of HTM
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def write_page(target: Path, kind: Kind, content: Mapping[str, Any]) -> None:
     content : mapping
     """
     write_bytes(target, render_page(kind, content).encode("utf-8", errors="backslashreplace"))
-    kept = {"format": _FORMAT, "kind": kind.name, "content": content}
+    kept = {"format": _FORMAT, "kind": kind.name, "sha256": _digest(content), "content": content}
     text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     write_bytes(target.with_name(KEPT), text.encode("utf-8", errors="backslashreplace"))
 
@@ -91,14 +92,22 @@ def read_page(folder: Path, kind: Kind) -> dict[str, Any]:
             f"{file} cannot be read ({error.strerror}): {folder} is no finished {kind.name} of "
             "this version of convscope. Make it again."
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}). Make {folder} again.") from None
     if not isinstance(kept, dict) or kept.get("kind") != kind.name:
         raise InputError(f"{file} is not what convscope {kind.name} writes. Name another folder.")
     content = kept.get("content")
     if kept.get("format") != _FORMAT or not isinstance(content, dict):
         raise InputError(f"{file} is from another version of convscope. Make {folder} again.")
+    if kept.get("sha256") != _digest(content):
+        raise InputError(f"{file} was changed since it was written. Make {folder} again.")
     return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    """Of what a page shows: templates may rely on what convscope itself has written."""
+    text = json.dumps(content, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def json_values(value: Any) -> Any:

@@ -1,9 +1,9 @@
 // A table, and what comes next of it.
-import { button, get, link, make, post, trying } from "./common.js";
+import { button, get, gone, link, make, percent, post, scope, trying } from "./common.js";
 import { removing } from "./home.js";
 import { field, options } from "./photos.js";
 import { key, plot } from "./plot.js";
-import { growing } from "./run.js";
+import { frame, growing } from "./run.js";
 import { refresh } from "./state.js";
 
 // Seconds only where there are any.
@@ -12,23 +12,26 @@ const numbers = (value) => (typeof value === "number" ? Number(value.toPrecision
 
 export function table(main, name) {
   main.replaceChildren(make("h1", {}, "Table"));
-  trying(async () => {
+  gone(main, trying(async () => {
     const found = await get(`/api/items/${name}`);
-    const targets = found.columns.filter((column) => column.number);
-    const times = found.columns.filter((column) => column.time);
-    const rest = found.columns.filter((column) => !column.time);
-    const target = options(targets.map((column) => [column.name, column.name]));
-    if (targets.length) target.value = targets[targets.length - 1].name;
-    const time = options([["", "none: rows are steps"], ...times.map((column) => [column.name, column.name])]);
-    if (times.length) time.value = times[0].name;
-    const series = options([["", "there is one"], ...rest.map((column) => [column.name, column.name])]);
+    // By their place: a column may have no name, such as an index that was written with the rest.
+    const places = found.columns.map((column, i) => [String(i), column.name || "(no name)", column]);
+    const named = (control) => (control.value === "" ? null : found.columns[Number(control.value)].name);
+    const targets = places.filter(([, , column]) => column.number && column.name);
+    const times = places.filter(([, , column]) => column.time);
+    const rest = places.filter(([, , column]) => !column.time).sort((a, b) => a[2].number - b[2].number);
+    const target = options(targets);
+    if (targets.length) target.value = targets[targets.length - 1][0];
+    const time = options([["", "none: rows are steps"], ...times]);
+    if (times.length) time.value = times[0][0];
+    const series = options([["", "there is one"], ...rest]);
     const horizon = make("input", { type: "number", min: 1, value: 24 });
-    const back = make("input", { type: "text", placeholder: "by itself; or 2 weeks" });
+    const back = make("input", { type: "text", placeholder: "by itself" });
     const gaps = options([["mask", "Leave them out"], ["interpolate", "Draw lines across"], ["error", "Stop and name them"]]);
     const epochs = make("input", { type: "number", min: 1, value: 30 });
     const ask = button("Forecast", trying(async () => {
       const job = await post("/api/jobs", {
-        kind: "forecast", item: name, target: [target.value], time: time.value || null, series: series.value || null,
+        kind: "forecast", item: name, target: [named(target)], time: named(time), series: named(series),
         horizon: Number(horizon.value), look_back: back.value.trim() || null, gaps: gaps.value, epochs: Number(epochs.value),
       });
       await refresh();
@@ -36,44 +39,54 @@ export function table(main, name) {
     }), { class: "strong", disabled: !targets.length });
     main.replaceChildren(make("h1", {}, found.name), make("p", {}, `${found.rows.toLocaleString("en")} rows, ${found.columns.length} columns. The first of them:`),
       make("div", { class: "scroll" }, make("table", { class: "plain" },
-        make("thead", {}, make("tr", {}, ...found.columns.map((column) => make("th", { scope: "col" }, column.name)))),
+        make("thead", {}, make("tr", {}, ...found.columns.map((column) => make("th", { scope: "col" }, column.name || "(no name)")))),
         make("tbody", {}, ...found.first.map((row) => make("tr", {}, ...row.map((value) => make("td", {}, value))))))),
       make("section", {}, make("h2", {}, "Forecast"),
         targets.length ? null : make("p", { class: "caveat" }, "No column holds numbers alone: there is nothing to forecast."),
         make("div", { class: "form" }, field("Column to forecast", target), field("Time stamps", time), field("Series are told apart by", series),
-          field("Steps ahead", horizon), field("Look-back", back), field("Gaps", gaps), field("Epochs, at most", epochs)),
+          field("Steps ahead", horizon), field("Look-back", back, "in steps, or a time span such as 2 weeks"), field("Gaps", gaps), field("Epochs, at most", epochs)),
         make("div", { class: "row" }, ask)),
       make("section", {}, button("Remove this table", removing(found), { class: "danger" })));
-  })();
+    return found;
+  })());
   return () => {};
 }
 
+const NAMES = { naive: "the last value", seasonal_naive: "the last season", drift: "the drift", linear: "the linear model" };
+
+// What the intervals have held on rows that were not learned from.
+function coverage(metrics) {
+  if (typeof metrics.coverage_80 !== "number") return null;
+  const held = typeof metrics.coverage_95 === "number" ? `, ${percent(metrics.coverage_95)} in the 95 % interval` : "";
+  return make("p", { class: "aside" }, `On the newest rows, ${percent(metrics.coverage_80)} of the values lay in the 80 % interval${held}.`);
+}
+
 function scores(metrics) {
-  const rows = [["this network", metrics.model], ...Object.entries(metrics.baselines)].filter(([, row]) => row);
+  const rows = [["this network", metrics.model], ...Object.entries(metrics.baselines).map(([name, row]) => [NAMES[name] || name, row])].filter(([, row]) => row);
   rows.sort((a, b) => a[1].mae - b[1].mae);
-  return make("div", { class: "scroll" }, make("table", { class: "plain" }, make("caption", {}, "Errors on the newest rows, which it has not learned from; the best first"),
+  return make("div", { class: "scroll" }, make("table", { class: "plain" }, make("caption", {}, "Errors on the newest rows, which it has not learned from; the best first. MASE below 1 is better than the last season was on the rows that it learned from"),
     make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "forecast by"), make("th", { scope: "col", class: "n" }, "MAE"), make("th", { scope: "col", class: "n" }, "MSE"), make("th", { scope: "col", class: "n" }, "MASE"))),
-    make("tbody", {}, ...rows.map(([name, row]) => make("tr", { class: name === "this network" ? "chosen" : "" }, make("th", { scope: "row" }, name.replaceAll("_", " ")),
+    make("tbody", {}, ...rows.map(([name, row]) => make("tr", { class: name === "this network" ? "chosen" : "" }, make("th", { scope: "row" }, name),
       ...["mae", "mse", "mase"].map((measure) => make("td", { class: "n" }, numbers(row[measure]))))))));
 }
 
 export function forecast(main, name, tab = "next") {
   const head = make("h1", {}, "Forecast"), top = make("div"), body = make("div");
-  const ends = [];
+  const here = scope();
   main.replaceChildren(head, top, body);
   let steps = null;
   const load = trying(async () => {
     const found = await get(`/api/items/${name}`, { steps });
     head.textContent = found.name;
     if (!found.ready) {
-      growing(found, name, top, body, ends, load);
-      return;
+      growing(found, name, top, body, here, load);
+      return found;
     }
     top.replaceChildren(make("p", { class: "baseline" }, found.metrics.verdict ? found.metrics.verdict.text : ""), make("nav", { class: "tabs", "aria-label": "About this forecast" },
       ...[["next", "What comes next"], ["report", "Report"]].map(([one, text]) => link(text, `#/forecast/${name}/${one}`, { "aria-current": one === tab ? "page" : undefined }))));
     if (tab === "report") {
-      body.replaceChildren(make("iframe", { src: `/api/runs/${name}/pages/report`, sandbox: "allow-scripts", title: "Report" }));
-      return;
+      body.replaceChildren(frame(name, "report", "Report"));
+      return found;
     }
     const chosen = options(found.series.map((one, i) => [String(i), one.name]));
     const far = make("input", { type: "number", min: 1, max: 10000, value: found.series[0] ? found.series[0].next.length : found.horizon });
@@ -98,11 +111,12 @@ export function forecast(main, name, tab = "next") {
     };
     chosen.addEventListener("change", paint);
     const go = button("Show", () => { steps = Number(far.value); load(); });
-    body.replaceChildren(make("div", { class: "row" }, found.series.length > 1 ? make("label", { class: "row" }, "Series", chosen) : null, make("label", { class: "row" }, "Steps ahead", far), go),
-      chart, make("section", {}, scores(found.metrics)), make("section", {}, make("h2", {}, "In numbers"), rows),
-      make("section", {}, button("Remove this forecast", removing(found), { class: "danger" })));
+    body.replaceChildren(...[make("div", { class: "row" }, found.series.length > 1 ? make("label", { class: "row" }, "Series", chosen) : null, make("label", { class: "row" }, "Steps ahead", far), go),
+      chart, coverage(found.metrics), make("section", {}, scores(found.metrics)), make("section", {}, make("h2", {}, "In numbers"), rows),
+      found.given ? null : make("section", {}, button("Remove this forecast", removing(found), { class: "danger" }))].filter(Boolean));
     paint();
+    return found;
   });
-  load();
-  return () => ends.forEach((end) => end());
+  gone(main, load());
+  return here.end;
 }

@@ -1,5 +1,5 @@
 // A job as a card that follows it: how far it is, what it says, stop, go on.
-import { button, make, post, told, trying } from "./common.js";
+import { button, make, percent, post, told, trying } from "./common.js";
 import { active, follow, refresh } from "./state.js";
 
 const WORDS = { waiting: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled", stopped: "stopped when convscope app ended" };
@@ -19,10 +19,10 @@ export function jobCard(first, then = () => {}) {
   const show = (job) => {
     status.textContent = job.status;
     const inner = job.bars[job.bars.length - 1];
-    bar.hidden = !active(job);
+    bar.hidden = job.status !== "running";
     if (job.status === "running" && inner) { bar.max = inner.total || 1; bar.value = inner.done; } else bar.removeAttribute("value");
     what.textContent = job.status === "waiting" ? (job.ahead ? `${job.ahead} before it` : "starts at once")
-      : job.status === "running" ? (inner ? `${inner.what}: ${inner.done.toLocaleString("en")} of ${inner.total.toLocaleString("en")} ${inner.unit}` : "working …") : "";
+      : job.status === "running" ? (inner ? `${inner.what} (${percent(inner.done / (inner.total || 1))})` : "working …") : "";
     error.textContent = job.error || "";
     const said = job.lines.join("\n");
     if (lines.dataset.said !== said) {
@@ -30,7 +30,7 @@ export function jobCard(first, then = () => {}) {
       lines.replaceChildren(...job.lines.map((line) => make("li", {}, line)));
       lines.scrollTop = lines.scrollHeight;
     }
-    lines.hidden = !job.lines.length;
+    lines.hidden = !job.lines.length || job.status === "done";
     stop.hidden = !active(job);
     on.hidden = !["cancelled", "stopped"].includes(job.status);
     row.hidden = stop.hidden && on.hidden;

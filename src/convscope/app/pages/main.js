@@ -1,5 +1,5 @@
 // Which page is shown: the address after # says it, so a reload and the back button work.
-import { fault, id, make } from "./common.js";
+import { calm, id, make } from "./common.js";
 import { forecast, table } from "./forecast.js";
 import { home, jobs } from "./home.js";
 import { look } from "./look.js";
@@ -22,14 +22,13 @@ let end = () => {};
 let first = true;
 function route() {
   end();
+  calm();
   end = () => {};
   const main = id("main");
   for (const [pattern, shows] of PAGES) {
-    const found = pattern.exec(location.hash);
+    const found = pattern.exec(location.hash.split("?")[0]);
     if (!found) continue;
     end = shows(main, ...found.slice(1)) || (() => {});
-    const heading = main.querySelector("h1");
-    document.title = `${heading ? heading.textContent : ""} – convscope`;
     if (!first) main.focus();
     first = false;
     return;
@@ -40,4 +39,9 @@ function route() {
 addEventListener("hashchange", route);
 // A file that misses its card must not replace the page.
 for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
-refresh().then(route, (error) => { route(); fault(error); });
+// The title is the heading, which a page sets once it knows what it shows.
+new MutationObserver(() => {
+  const heading = id("main").querySelector("h1");
+  document.title = heading ? `${heading.textContent} – convscope` : "convscope";
+}).observe(id("main"), { childList: true, subtree: true, characterData: true });
+refresh().then(route, route);

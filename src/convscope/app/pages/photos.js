@@ -1,8 +1,8 @@
 // A set of photos: what the check has found, and training on it.
-import { button, count, get, make, post, trying } from "./common.js";
+import { button, count, get, gone, make, post, rebuilt, scope, trying } from "./common.js";
 import { removing } from "./home.js";
 import { jobCard } from "./jobs.js";
-import { active, follow, refresh } from "./state.js";
+import { follow, refresh } from "./state.js";
 
 const SEVERITIES = ["error", "warning", "note"];
 const STRATEGIES = [
@@ -56,13 +56,15 @@ function training(item) {
 }
 
 export function photoSet(main, name) {
-  const body = make("div"), head = make("h1", {}, "Photos"), cards = make("div");
-  main.replaceChildren(head, cards, body);
-  const ends = [], shown = new Set();
+  const head = make("h1", {}, "Photos"), cards = make("div"), form = make("div"), body = make("div");
+  main.replaceChildren(head, cards, form, body);
+  const here = scope(), shown = new Set();
   let before = null;
   const load = trying(async () => {
     const found = await get(`/api/items/${name}`);
     head.textContent = found.name;
+    // Once: what somebody has typed there must not go.
+    if (found.ready && !form.firstChild) form.append(training(found));
     const parts = [];
     if (found.unfinished) parts.push(make("p", { class: "caveat" }, "This set was cut off while it was sent. Remove it, and send it again."));
     if (found.check) {
@@ -73,22 +75,24 @@ export function photoSet(main, name) {
       parts.push(make("section", {}, make("h2", {}, "Some of them"), ...samples.map(([label, paths]) => make("div", {}, make("h3", {}, label),
         make("div", { class: "strip" }, ...paths.map((path) => make("img", { src: `/api/photos/${name}/thumb?${new URLSearchParams({ path })}`, alt: path, title: path, loading: "lazy" })))))));
     }
-    if (found.ready) parts.splice(1, 0, training(found));
-    parts.push(make("section", {}, button("Remove these photos", removing(found), { class: "danger" })));
-    body.replaceChildren(...parts);
+    parts.push(make("section", {}, button("Remove these photos", removing(found), { class: "danger", "aria-label": "Remove these photos" })));
+    rebuilt(body, () => body.replaceChildren(...parts));
+    return found;
   });
-  load();
-  ends.push(follow((state) => {
-    for (const job of state.jobs) {
-      if (job.about !== name || shown.has(job.id) || !(active(job) || job.status === "failed")) continue;
+  gone(main, load());
+  here.add(follow((state) => {
+    const own = state.jobs.filter((job) => job.about === name);
+    // The newest last, as they run.
+    for (const job of [...own].reverse()) {
+      if (shown.has(job.id) || job.status === "done") continue;
       shown.add(job.id);
       const [card, end] = jobCard(job, (now) => { if (now.status === "done") card.remove(); });
       cards.append(card);
-      ends.push(end);
+      here.add(end);
     }
-    const now = JSON.stringify(state.jobs.filter((job) => job.about === name).map((job) => job.status));
+    const now = JSON.stringify(own.map((job) => job.status));
     if (before !== null && before !== now) load();
     before = now;
   }));
-  return () => ends.forEach((end) => end());
+  return here.end;
 }

@@ -1,7 +1,7 @@
 // Plain line plots, with bands; what a pointer shows is said in text below as well.
 import { draw, make } from "./common.js";
 
-const WIDTH = 900, HEIGHT = 300, LEFT = 64, BOTTOM = 34, TOP = 12, RIGHT = 14;
+const HEIGHT = 300, LEFT = 64, BOTTOM = 34, TOP = 12, RIGHT = 14;
 
 function ticks(low, high, about = 5) {
   const rough = (high - low || 1) / about;
@@ -17,7 +17,11 @@ export function plot({ lines, bands = [], labels, title, unit = "" }) {
   const all = [...lines.flatMap((line) => line.values), ...bands.flatMap((band) => [...band.low, ...band.high])].filter((value) => value !== null);
   let low = Math.min(...all), high = Math.max(...all);
   if (low === high) [low, high] = [low - 1, high + 1];
+  const air = 0.04 * (high - low);
+  [low, high] = [low - air, high + air];
   const n = labels.length;
+  // As wide as the page: letters stay as large as elsewhere.
+  const WIDTH = Math.max(300, Math.min(1060, document.getElementById("main").clientWidth - 40));
   const x = (i) => LEFT + (n > 1 ? i / (n - 1) : 0.5) * (WIDTH - LEFT - RIGHT);
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (HEIGHT - TOP - BOTTOM);
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title });

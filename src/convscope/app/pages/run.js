@@ -1,5 +1,5 @@
 // A classifier: its training as it goes on, its photos, its report, its neurons, its audit.
-import { button, count, get, link, make, percent, post, send, trying } from "./common.js";
+import { asked, button, count, get, gone, link, make, percent, post, remember, scope, send, trying } from "./common.js";
 import { removing } from "./home.js";
 import { jobCard } from "./jobs.js";
 import { field, options } from "./photos.js";
@@ -8,7 +8,10 @@ import { active, follow, refresh } from "./state.js";
 import { takeDrops } from "./uploads.js";
 
 const TABS = [["photos", "Photos"], ["report", "Report"], ["neurons", "Neurons"], ["audit", "Shortcuts"]];
-const frame = (name, page, title) => make("iframe", { src: `/api/runs/${name}/pages/${page}`, sandbox: "allow-scripts", title });
+// A page that convscope made; also by itself, where it has the whole window.
+export const frame = (name, page, title) => make("div", {},
+  make("p", {}, link("Open it by itself", `/api/runs/${name}/pages/${page}`, { target: "_blank", rel: "noopener" })),
+  make("iframe", { src: `/api/runs/${name}/pages/${page}`, sandbox: "allow-scripts", title }));
 
 function curves(epochs) {
   if (epochs.length < 2) return make("p", { class: "aside" }, "Curves are drawn from the second epoch on.");
@@ -37,25 +40,28 @@ function photoTab(found, body) {
   const any = ["", "any"];
   const splits = Object.keys(found.splits);
   const split = options([any, ["test", "test"], ["valid", "validation"], ["train", "training"]], { "aria-label": "Photos of" });
-  split.value = splits.includes("test") ? "test" : "";
+  const before = asked();
+  const usual = splits.includes("test") ? "test" : "";
+  split.value = before.has("split") ? before.get("split").replace("all", "") : usual;
   const label = options([any, ...found.classes.map((one) => [one, one])]), predicted = options([any, ...found.classes.map((one) => [one, one])]);
   const wrong = make("input", { type: "checkbox" });
-  let page = 0;
+  label.value = before.get("label") || "";
+  predicted.value = before.get("predicted") || "";
+  wrong.checked = before.has("wrong");
+  let page = Number(before.get("page")) || 0;
   const back = button("← Before", () => { page -= 1; load(); }), on = button("More →", () => { page += 1; load(); });
   const load = trying(async () => {
     const rows = await get(`/api/runs/${name}/rows`, { split: split.value, label: label.value, predicted: predicted.value, wrong: wrong.checked || "", page });
+    remember({ split: split.value === usual ? "" : split.value || "all", label: label.value, predicted: predicted.value, wrong: wrong.checked ? "1" : "", page });
+    sessionStorage.setItem(`rows-${name}`, JSON.stringify(rows.rows.map((one) => one.row)));
     said.textContent = rows.total ? `${count(rows.total, "photo")}; the surest mistakes first, then the least sure. Press one to see what the answer rests on.` : "No photo fits.";
     grid.replaceChildren(...rows.rows.map((one) => {
       const right = one.label === one.predicted;
-      return make("li", {}, link("", `#/run/${name}/look/${one.row}`, { title: one.path }), );
-    }));
-    [...grid.children].forEach((node, i) => {
-      const one = rows.rows[i], right = one.label === one.predicted;
-      node.firstChild.append(
+      return make("li", {}, make("a", { href: `#/run/${name}/look/${one.row}`, title: one.path },
         make("img", { src: `/api/runs/${name}/photos/${one.row}`, alt: "", loading: "lazy" }),
         make("span", { class: "said" }, make("span", { class: right ? "" : "wrong" }, one.predicted), ` ${percent(one.probability)}`, right ? "" : `, is ${one.label}`),
-        make("span", { class: "name" }, one.name));
-    });
+        make("span", { class: "name" }, one.name)));
+    }));
     back.hidden = page === 0;
     on.hidden = (page + 1) * rows.size >= rows.total;
   });
@@ -80,101 +86,103 @@ function photoTab(found, body) {
   load();
 }
 
-// A page that a job makes: the page, or the button that asks for it, and the jobs so far.
-function made(found, body, page, asks, title, ends) {
+// A page that a job makes: the page, or what asks for it, and the last job that did not end well.
+function made(found, body, page, asks, title, here, then = () => {}) {
   const cards = make("div"), place = make("div");
   body.replaceChildren(asks, cards, place);
-  let shown = found.pages.includes(page);
-  if (shown) place.replaceChildren(frame(found.id, page, title));
+  if (found.pages.includes(page)) place.replaceChildren(frame(found.id, page, title));
   const seen = new Set();
-  ends.push(follow((state) => {
-    for (const job of state.jobs) {
-      if (job.about !== found.id || job.kind !== page || seen.has(job.id) || !(active(job) || job.status === "failed")) continue;
+  here.add(follow((state) => {
+    const own = state.jobs.filter((job) => job.about === found.id && job.kind === page);
+    for (const [i, job] of own.entries()) {
+      if (seen.has(job.id) || !(active(job) || (i === 0 && job.status !== "done"))) continue;
       seen.add(job.id);
-      const [card, end] = jobCard(job, (now) => { if (now.status === "done") { card.remove(); place.replaceChildren(frame(found.id, page, title)); } });
+      const [card, end] = jobCard(job, (now) => { if (now.status === "done") { card.remove(); place.replaceChildren(frame(found.id, page, title)); then(); } });
       cards.append(card);
-      ends.push(end);
+      here.add(end);
     }
   }));
 }
 
-function neuronTab(found, body, ends) {
-  const layer = make("select", { "aria-label": "Layer" });
+function neuronTab(found, body, here) {
+  const layer = make("select", { "aria-label": "Layer" }, make("option", { value: "" }, "reading the layers …"));
   const ask = button("Find their patches", trying(async () => {
     await post("/api/jobs", { kind: "neurons", item: found.id, layer: layer.value });
     await refresh();
   }), { class: "strong", disabled: true });
   made(found, body, "neurons", make("div", {},
     make("p", {}, "The patches of the photos that excite each neuron of a layer most: exactly what it sees."),
-    make("div", { class: "row" }, layer, ask)), "The neurons", ends);
+    make("div", { class: "row" }, layer, ask)), "The neurons", here);
   trying(async () => {
     const layers = await get(`/api/runs/${found.id}/layers`);
-    layer.append(...layers.map((one) => make("option", { value: one.name }, `${one.name} (${one.kind}, ${one.output[0]} channels, sees ${one.receptive_field.join(" × ")})`)));
+    layer.replaceChildren(...layers.map((one) => make("option", { value: one.name }, `${one.name} (${one.kind}, ${one.output[0]} channels, sees ${one.receptive_field.join(" × ")})`)));
     if (layers.length) layer.value = layers[layers.length - 1].name;
     ask.disabled = !layers.length;
   })();
 }
 
-function reportTab(found, body, ends) {
+function reportTab(found, body, here) {
   const ask = button("Add what it looks at, neurons and shortcuts", trying(async () => {
     await post("/api/jobs", { kind: "report", item: found.id });
     await refresh();
   }), { class: "strong" });
   const asks = make("div", {}, found.given || found.whole ? null : make("div", { class: "row" }, ask, make("span", { class: "aside" }, "takes some minutes")));
-  made(found, body, "report", asks, "Report", ends);
+  made(found, body, "report", asks, "Report", here, () => { asks.hidden = true; });
 }
 
-function auditTab(found, body, ends) {
+function auditTab(found, body, here) {
   const ask = button("Look for shortcuts", trying(async () => {
     await post("/api/jobs", { kind: "audit", item: found.id });
     await refresh();
   }), { class: "strong" });
   made(found, body, "audit", make("div", {},
     make("p", {}, "What gives a class away without being the thing itself: snow, a tag, a frame, a colour cast. Each is tried out on the photos."),
-    make("div", { class: "row" }, ask)), "Shortcuts", ends);
+    make("div", { class: "row" }, ask)), "Shortcuts", here);
 }
 
 export function classifier(main, name, tab = "photos") {
   const head = make("h1", {}, "Classifier"), top = make("div"), body = make("div");
-  const ends = [];
+  const here = scope();
   main.replaceChildren(head, top, body);
   const load = trying(async () => {
     const found = await get(`/api/items/${name}`);
     head.textContent = found.name;
     if (!found.ready) {
-      growing(found, name, top, body, ends, load);
-      return;
+      growing(found, name, top, body, here, load);
+      return found;
     }
     top.replaceChildren(figures(found), make("nav", { class: "tabs", "aria-label": "About this classifier" },
       ...TABS.map(([one, text]) => link(text, `#/run/${name}/${one}`, { "aria-current": one === tab ? "page" : undefined }))));
-    if (tab === "report") reportTab(found, body, ends);
-    else if (tab === "neurons") neuronTab(found, body, ends);
-    else if (tab === "audit") auditTab(found, body, ends);
+    if (tab === "report") reportTab(found, body, here);
+    else if (tab === "neurons") neuronTab(found, body, here);
+    else if (tab === "audit") auditTab(found, body, here);
     else photoTab(found, body);
-    body.append(make("section", {}, button("Remove this classifier", removing(found), { class: "danger" })));
+    body.append(make("section", {}, make("p", { class: "aside" }, "It lies in ", make("code", {}, found.place), ", as any run of convscope."),
+      found.given ? null : button("Remove this classifier", removing(found), { class: "danger" })));
+    return found;
   });
-  load();
-  return () => ends.forEach((end) => end());
+  gone(main, load());
+  return here.end;
 }
 
 // A run in the making.
-export function growing(found, name, top, body, ends, done) {
+export function growing(found, name, top, body, here, done) {
   const chart = make("div");
   let drawn = 0;
   body.replaceChildren(chart, make("section", {}, button("Remove it", removing(found), { class: "danger" })));
   const seen = new Set();
-  ends.push(follow(trying(async (state) => {
+  here.add(follow(trying(async (state) => {
     const job = state.jobs.find((one) => one.makes === name);
-    if (!job) return;
+    if (!job || here.over) return;
     if (!seen.has(job.id)) {
       seen.add(job.id);
       const [card, end] = jobCard(job, (now) => { if (now.status === "done") done(); });
       top.replaceChildren(card);
-      ends.push(end);
+      here.add(end);
     }
     if (active(job)) {
       const epochs = await get(`/api/items/${name}/epochs`);
-      if (epochs.length !== drawn) {
+      if (epochs.length !== drawn && !here.over) {
         drawn = epochs.length;
         chart.replaceChildren(curves(epochs));
       }

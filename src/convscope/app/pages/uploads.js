@@ -1,5 +1,5 @@
 // Sending photos: a folder file by file, or a zip.
-import { count, fault, make, post, remove, send, told, trying } from "./common.js";
+import { count, fault, id, make, post, remove, send, told, trying } from "./common.js";
 import { refresh } from "./state.js";
 
 // Requests at a time.
@@ -27,12 +27,13 @@ async function dropped(transfer) {
 
 const isZip = (name) => /\.zip$/i.test(name);
 
-// `place` shows how far it is.
-async function upload(files, place) {
+// How far it is stands above every page: one can go on meanwhile.
+async function upload(files) {
+  const place = id("sending"), from = location.hash;
   if (!files.length) throw new Error("No files came. Choose a folder with one sub-folder for each class, or a zip of one.");
   const zip = files.length === 1 && isZip(files[0][0]);
   const name = zip ? files[0][0].replace(/\.zip$/i, "") : files[0][0].includes("/") ? files[0][0].split("/")[0] : "Photos";
-  const { id } = await post("/api/photos", { name });
+  const made = (await post("/api/photos", { name })).id;
   const stopping = new AbortController();
   const bar = make("progress", { max: files.length, value: 0, "aria-label": "Sending" });
   const said = make("p", { class: "aside" }, `Sending ${name} …`);
@@ -43,14 +44,14 @@ async function upload(files, place) {
   try {
     if (zip) {
       bar.removeAttribute("value");
-      await send(`/api/photos/${id}/zip`, {}, files[0][1], { signal: stopping.signal });
+      await send(`/api/photos/${made}/zip`, {}, files[0][1], { signal: stopping.signal });
       said.textContent = "Unpacking …";
     } else {
       let next = 0, left = 0;
       const lane = async () => {
         while (next < files.length) {
           const [path, file] = files[next++];
-          const { kept } = await send(`/api/photos/${id}/files`, { path }, file, { signal: stopping.signal });
+          const { kept } = await send(`/api/photos/${made}/files`, { path }, file, { signal: stopping.signal });
           if (!kept) left += 1;
           bar.value += 1;
           said.textContent = `Sending ${name}: ${bar.value.toLocaleString("en")} of ${count(files.length, "file")}${left ? `, ${left} of them no photos` : ""}`;
@@ -58,12 +59,12 @@ async function upload(files, place) {
       };
       await Promise.all(Array.from({ length: LANES }, lane));
     }
-    await post(`/api/photos/${id}/finish`);
+    await post(`/api/photos/${made}/finish`);
     told(`${name} is here`);
-    location.hash = `#/photos/${id}`;
+    if (location.hash === from) location.hash = `#/photos/${made}`;
   } catch (error) {
     stopping.abort();
-    await remove(`/api/items/${id}`).catch(() => {});
+    await remove(`/api/items/${made}`).catch(() => {});
     if (error.name === "AbortError") told("Not sent.");
     else throw error;
   } finally {
@@ -74,8 +75,8 @@ async function upload(files, place) {
 }
 
 // A card that takes a folder or a zip, chosen or dropped.
-export function photoDrop(card, place, buttons) {
-  const chosen = trying(async (files) => upload(files, place));
+export function photoDrop(card, buttons) {
+  const chosen = trying(upload);
   const choose = (text, attributes, path) => {
     const input = make("input", { type: "file", class: "hidden", ...attributes, on: { change: () => {
       const files = [...input.files].map((file) => [path(file), file]);
