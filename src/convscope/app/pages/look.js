@@ -27,7 +27,7 @@ export function look(main, run, wanted) {
   const opacity = make("input", { type: "range", min: 0, max: 100, value: 70, "aria-label": "How strongly the map covers the photo" });
   const ramp = make("div", { class: "ramp" }), low = make("span"), high = make("span"), unit = make("p", { class: "aside" });
   const scale = make("div", { hidden: true }, make("div", { class: "scale" }, low, ramp, high), unit, make("label", { class: "row" }, "Map over photo", opacity));
-  const aim = options([["", "what it says"]], { "aria-label": "Class to explain" });
+  const aim = options([["", "what it says"]], {});
   const stop = button("Stop", () => { start(null); }, { hidden: true });
   const buttons = [["", "Photo", ""], ...METHODS].map(([name, text, what]) => button(text, () => start(name || null), { "aria-pressed": "false", "data-method": name, title: what }));
   const about = make("p", { class: "aside" });

@@ -50,8 +50,11 @@ function photoTab(found, body) {
   wrong.checked = before.has("wrong");
   let page = Number(before.get("page")) || 0;
   const back = button("← Before", () => { page -= 1; load(); }), on = button("More →", () => { page += 1; load(); });
+  let asking = 0;
   const load = trying(async () => {
+    const mine = (asking += 1);
     const rows = await get(`/api/runs/${name}/rows`, { split: split.value, label: label.value, predicted: predicted.value, wrong: wrong.checked || "", page });
+    if (mine !== asking) return; // something else was asked for meanwhile
     remember({ split: split.value === usual ? "" : split.value || "all", label: label.value, predicted: predicted.value, wrong: wrong.checked ? "1" : "", page });
     sessionStorage.setItem(`rows-${name}`, JSON.stringify(rows.rows.map((one) => one.row)));
     said.textContent = rows.total ? `${count(rows.total, "photo")}; the surest mistakes first, then the least sure. Press one to see what the answer rests on.` : "No photo fits.";
