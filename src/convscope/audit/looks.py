@@ -41,7 +41,7 @@ VIEWS: dict[str, int] = {
     "compression": 2,
     "border": 8,
     "background": 12,
-    "overlaid text": 12,
+    "overlaid text or other strokes": 12,
 }
 TEXTS = ("file format", "camera")
 # Numbers of each cell.
@@ -125,7 +125,7 @@ def _look(path: Path) -> Look:
         "compression": [np.log(8 * len(content) / pixels), quality],
         "border": _border(lab),
         "background": _background(lab),
-        "overlaid text": _places_of_text(strokes),
+        "overlaid text or other strokes": _places_of_text(strokes),
     }
     return Look(
         "",

@@ -225,9 +225,17 @@ def _module(name: str, module: dict[str, Any]) -> Step:
     weights, biases, macs = (
         sum(row[key] for row in module["rows"]) for key in ("weights", "biases", "macs")
     )
+    dearest = max(module["rows"], key=lambda row: row["macs"])
+    share, branch, kernel = dearest["macs"] / macs, dearest["branch"], dearest["kernel"]
+    said = (
+        f"The {kernel} × {kernel} convolution of branch {branch} does {share:.0%} of the work; "
+        "without the 1 × 1 before it, it would do more still."
+        if kernel > 1
+        else f"The 1 × 1 convolution of branch {branch} does {share:.0%} of the work."
+    )
     return Step(
         f"Inception {name}",
-        f"Takes {module['inputs']} × {side} × {side}.\n"
+        f"Takes {module['inputs']} × {side} × {side}. {said}\n"
         + "\n".join(lines)
         + f"\nDepthConcat: {' + '.join(map(str, ends.values()))} = {sum(ends.values())} channels. "
         f"{weights:,} weights and {biases} biases, {macs:,} multiply-adds.",

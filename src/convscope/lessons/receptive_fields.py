@@ -133,7 +133,8 @@ def network(name: str, depth: int) -> dict[str, Any]:
         )
     return {
         "input": list(described.input),
-        "weights": described.parameters,
+        # Without auxiliary heads, which only training uses.
+        "weights": sum(layer.parameters for layer in described.layers),
         "macs": described.macs,
         "layers": layers,
     }

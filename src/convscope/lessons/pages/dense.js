@@ -209,6 +209,7 @@
   };
   const from = (place) => { path = [place.map((value) => Math.max(low, Math.min(high, value)))]; view(); };
   id("step").addEventListener("click", () => go(1));
+  id("run").textContent = `${data.steps} steps`;
   id("run").addEventListener("click", () => go(data.steps));
   id("reset").addEventListener("click", () => { path = [path[0]]; view(); });
   id("rate").addEventListener("input", view);

@@ -87,7 +87,8 @@
       else name.append(String(tick));
       return [draw("line", { x1: 52, x2: 427, y1: place, y2: place, class: "rule" }), name];
     });
-    for (const layer of [1, 10, 20, 30, 40, 50]) drawn.push(text(x(layer), 306, String(layer)));
+    const marks = [1, ...Array.from({ length: Math.floor(data.depth / 10) }, (_, k) => 10 * (k + 1))];
+    for (const layer of marks) drawn.push(text(x(layer), 306, String(layer)));
     drawn.push(text(240, 328, "layer"));
     for (const { values, dash, look } of lines) {
       drawn.push(draw("polyline", { points: values.map((value, k) => `${x(k + 1).toFixed(1)},${y(value).toFixed(1)}`).join(" "), class: look, "stroke-dasharray": dash }));
