@@ -70,13 +70,13 @@ class UnfinishedFolder:
         overwrite: bool,
         resume: bool,
     ) -> None:
+        require_place(out, result, marks, overwrite=overwrite)
         self.out = out
         self.folder = out.with_name(out.name + ".partial")
         self.work = self.folder / "work"
         self.overwrite = overwrite
         self._name = work
         self._lock = FileLock(self.work / "lock")
-        require_place(out, result, marks, overwrite=overwrite)
         try:
             self.resumed = self._open(asked, resume)
         except OSError as error:
