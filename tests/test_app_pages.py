@@ -294,8 +294,11 @@ def test_with_the_keyboard_alone(app: Served, opened: Browser) -> None:
         page.keyboard.press("Enter")
         expect(page.locator("canvas[data-status=done]")).to_be_visible(timeout=LONG)
         page.locator("canvas").focus()
+        before = page.get_by_role("button", name="LIME").bounding_box()
         page.keyboard.press("ArrowRight")
         expect(page.get_by_text(re.compile("^Covered here: "))).to_be_visible()
+        # Nothing moves away under the pointer.
+        assert page.get_by_role("button", name="LIME").bounding_box() == before
         ring = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
         assert ring != "none"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from convscope.app.asking import Asked, Audit, Check, Demo, Fit, Forecast, Neurons, Report
 from convscope.app.items import Item, Items
 from convscope.app.jobs import Job, Jobs
@@ -11,7 +9,7 @@ from convscope.app.limits import Limits
 from convscope.app.queue import Queue
 from convscope.app.receiving import UNFINISHED, TooMuchError
 from convscope.app.users import User
-from convscope.app.views import table_file
+from convscope.app.views import photos_of, table_file
 from convscope.errors import InputError
 from convscope.run import Run
 
@@ -63,7 +61,7 @@ def _job(items: Items, jobs: Jobs, asked: Asked) -> Job:
 def _on_run(items: Items, jobs: Jobs, asked: Neurons | Audit | Report) -> Job:
     item = items.get(asked.item, "run")
     run = items.content(item)
-    photos = Path(Run(run).info().photos.root)
+    photos = photos_of(Run(run))
     if not photos.exists():
         raise InputError(f"The photos of {item.name} are no longer where they were.")
     if isinstance(asked, Report):

@@ -102,7 +102,7 @@ def run_view(items: Items, item: Item) -> dict[str, Any]:
         },
         "majority_baseline": metrics["majority_baseline"], "pages": pages,
         "whole": all((run.path / part).exists() for part in ("explain", "neurons", "audit")),
-        "place": str(run.path), "photos_there": Path(info.photos.root).exists(),
+        "place": str(run.path), "photos_there": photos_of(run).exists(),
         "own": own_view(items, item),
     }  # fmt: skip
 
@@ -201,6 +201,13 @@ def rows_view(
     }  # fmt: skip
 
 
+def photos_of(run: Run) -> Path:
+    """Where the photos of a run are: as it was fitted, or beside the run."""
+    root = Path(run.info().photos.root)
+    beside = run.path.parent / root
+    return beside if not root.exists() and beside.exists() else root
+
+
 def photo_of(run: Run, row: int) -> Path:
     """Where a photo of the run's predictions lies.
 
@@ -212,7 +219,7 @@ def photo_of(run: Run, row: int) -> Path:
     paths = predictions(run).paths
     if not 0 <= row < len(paths):
         raise InputError(f"This run has {len(paths)} photos; number {row} is not among them.")
-    root = Path(run.info().photos.root)
+    root = photos_of(run)
     file = root / paths[row]
     # A run that somebody else made may name anything; a table of photos lies where its paths say.
     if run.info().photos.layout != "table" and not file.resolve().is_relative_to(root.resolve()):

@@ -64,10 +64,11 @@ function coverage(metrics) {
 function scores(metrics) {
   const rows = [["this network", metrics.model], ...Object.entries(metrics.baselines).map(([name, row]) => [NAMES[name] || name, row])].filter(([, row]) => row);
   rows.sort((a, b) => a[1].mae - b[1].mae);
-  return make("div", { class: "scroll" }, make("table", { class: "plain" }, make("caption", {}, "Errors on the newest rows, which it has not learned from; the best first. MASE below 1 is better than the last season was on the rows that it learned from"),
+  const about = "Errors on the newest rows, which it has not learned from; the best first. MASE below 1 is better than the last season was on the rows that it learned from.";
+  return make("div", {}, make("p", { class: "aside" }, about), make("div", { class: "scroll" }, make("table", { class: "plain", "aria-label": "Errors" },
     make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "forecast by"), make("th", { scope: "col", class: "n" }, "MAE"), make("th", { scope: "col", class: "n" }, "MSE"), make("th", { scope: "col", class: "n" }, "MASE"))),
     make("tbody", {}, ...rows.map(([name, row]) => make("tr", { class: name === "this network" ? "chosen" : "" }, make("th", { scope: "row" }, name),
-      ...["mae", "mse", "mase"].map((measure) => make("td", { class: "n" }, numbers(row[measure]))))))));
+      ...["mae", "mse", "mase"].map((measure) => make("td", { class: "n" }, numbers(row[measure])))))))));
 }
 
 export function forecast(main, name, tab = "next") {
@@ -106,7 +107,7 @@ export function forecast(main, name, tab = "next") {
       }), key(["ink", "measured"], ["blue", "forecast"], ["band80", "80 % interval"], ["band95", "95 % interval"]));
       rows.replaceChildren(make("table", { class: "plain" },
         make("thead", {}, make("tr", {}, ...["time", "forecast", ...levels.map((level) => `${level} % interval`)].map((text) => make("th", { scope: "col", class: text === "time" ? "" : "n" }, text)))),
-        make("tbody", {}, ...one.next.map((row) => make("tr", {}, make("td", {}, String(row.time)), make("td", { class: "n" }, numbers(row.forecast)),
+        make("tbody", {}, ...one.next.map((row) => make("tr", {}, make("td", {}, shortTime(row.time)), make("td", { class: "n" }, numbers(row.forecast)),
           ...levels.map((level) => make("td", { class: "n" }, `${numbers(row[`low_${level}`])} to ${numbers(row[`high_${level}`])}`)))))));
     };
     chosen.addEventListener("change", paint);

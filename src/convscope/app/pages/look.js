@@ -162,7 +162,14 @@ export function look(main, run, wanted) {
     about.textContent = chosen ? `${chosen[1]}: ${chosen[2]}.` : "";
     remember({ method: name, class: target });
     const mine = (asking += 1);
-    const { id } = await post(`/api/runs/${run}/looks`, { ...wanted, method: name, target });
+    let id;
+    try {
+      ({ id } = await post(`/api/runs/${run}/looks`, { ...wanted, method: name, target }));
+    } catch (error) {
+      doing.textContent = error.message;
+      doing.classList.add("wrong");
+      throw error;
+    }
     // Two presses at once: only the last counts.
     if (mine !== asking || ended) return;
     current = id;
