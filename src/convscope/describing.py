@@ -58,6 +58,16 @@ class Layer:
     bytes: int
     note: str | None
 
+    @property
+    def maps(self) -> bool:
+        """Whether it gives maps of more than one unit, of which it is known what they see."""
+        return (
+            self.output is not None
+            and len(self.output) == 3
+            and min(self.output[1:]) > 1
+            and self.receptive_field is not None
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values; a jump that is no whole number (upsampling) becomes a float."""
         return {

@@ -118,9 +118,12 @@ def report(
         states["forecast"] = _take_in(run, Path(forecast), FORECAST, _forecast_file(forecast), info)
     given = _Photos(run, info, None if photos is None else Path(photos))
 
+    def is_there(kind: Kind) -> bool:
+        return (run.path / kind.name / KEPT).is_file()
+
     def make(kind: Kind, wanted: bool, without: str, work: Callable[[Path], object]) -> None:
         out = run.path / kind.name
-        if (out / KEPT).is_file() and not overwrite:
+        if is_there(kind) and not overwrite:
             states[kind.name] = "kept"
             return
         if not wanted:
@@ -137,7 +140,8 @@ def report(
         masks=masks, overwrite=overwrite, progress=progress,
     ))  # fmt: skip
     layers = asked.layers
-    if asked.neurons and not layers:
+    # Tracing the network takes seconds: only for what is not there yet.
+    if asked.neurons and not layers and (overwrite or not is_there(NEURONS)):
         late = late_layer(run, info)
         layers = () if late is None else (late,)
         if late is None:
@@ -154,8 +158,7 @@ def report(
     progress.say("writing the report")
     build_report(run, given.root)
     for kind in (COMPARE, EXPLAIN, NEURONS, AUDIT, FORECAST):
-        there = (run.path / kind.name / KEPT).is_file()
-        states.setdefault(kind.name, "kept" if there else "missing")
+        states.setdefault(kind.name, "kept" if is_there(kind) else "missing")
     return states
 
 
@@ -244,8 +247,7 @@ def late_layer(run: Run, info: RunInfo) -> str | None:
     for most in (_PART * size, float("inf")):
         for layer in reversed(layers):
             field = layer.receptive_field
-            maps = layer.output is not None and len(layer.output) == 3 and min(layer.output[1:]) > 1
-            if maps and field is not None and max(field) <= most:
+            if layer.maps and field is not None and max(field) <= most:
                 return layer.name
     return None
 

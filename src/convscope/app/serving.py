@@ -199,8 +199,9 @@ def _state(app: FastAPI, queue: Queue, limits: Limits, given: Path | None) -> No
     def show(me: Me, name: str, steps: int | None = None) -> dict[str, Any]:
         items = Items(me)
         item = items.get(name)
-        if not views.item_view(items, item)["ready"]:
-            return views.item_view(items, item)
+        view = views.item_view(items, item)
+        if not view["ready"]:
+            return view
         if item.kind == "photos":
             return views.photos_view(items, item)
         if item.kind == "table":

@@ -139,8 +139,7 @@ def layers_view(run: Run) -> list[dict[str, Any]]:
         {"name": layer.name, "kind": layer.kind, "output": list(layer.output),
          "receptive_field": list(layer.receptive_field)}
         for layer in describe(run.path).layers
-        if layer.output is not None and len(layer.output) == 3 and layer.receptive_field is not None
-        and min(layer.output[1:]) > 1
+        if layer.maps and layer.output is not None and layer.receptive_field is not None
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from convscope.errors import InputError
 from convscope.geometry.axes import Window
-from convscope.lessons.lesson import Cell, Grid, Lesson, Step, grid, number
+from convscope.lessons.lesson import Cell, Grid, Lesson, Step, grid, number, signed
 
 Rows = Sequence[Sequence[float]]
 
@@ -138,8 +138,7 @@ def _plane(rows: Rows) -> torch.Tensor:
 def _sum(image: Rows, kernel: Rows, places: Sequence[Cell], total: float) -> str:
     weights = [weight for row in kernel for weight in row]
     terms = [
-        f"{number(_pixel(image, place))}·({number(weight)})" if weight < 0
-        else f"{number(_pixel(image, place))}·{number(weight)}"
+        f"{number(_pixel(image, place))}·{signed(weight)}"
         for place, weight in zip(places, weights, strict=True)
     ]  # fmt: skip
     width = len(kernel[0])

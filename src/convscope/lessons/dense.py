@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from convscope.lessons.lesson import Lesson, Step, grid, number
+from convscope.lessons.lesson import Lesson, Step, grid, number, signed
 
 Rows = Sequence[Sequence[float]]
 
@@ -160,15 +160,11 @@ def _tensor(values: Sequence[float] | Rows) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def _signed(value: float) -> str:
-    return f"({number(value)})" if value < 0 else number(value)
-
-
 def _layer(logits: Tensor) -> str:
     lines = []
     for c, (row, bias) in enumerate(zip(WEIGHTS, BIAS, strict=True)):
-        terms = " + ".join(f"{_signed(w)}·{_signed(x)}" for w, x in zip(row, X, strict=True))
-        lines.append(f"z{c} = {terms} + {_signed(bias)} = {number(float(logits[c]))}")
+        terms = " + ".join(f"{signed(w)}·{signed(x)}" for w, x in zip(row, X, strict=True))
+        lines.append(f"z{c} = {terms} + {signed(bias)} = {number(float(logits[c]))}")
     return "\n".join(lines)
 
 
@@ -190,7 +186,7 @@ def _gradient(shares: Tensor) -> str:
         lines.append(f"dL/dz{c} = {number(share)} - {wanted} = {number(share - wanted)}")
     first = float(shares[0])
     lines.append("A weight's is that of its logit times its input; a bias's is that of its logit:")
-    lines.append(f"dL/dW[0][1] = {number(first)}·{_signed(X[1])} = {number(first * X[1])}")
+    lines.append(f"dL/dW[0][1] = {number(first)}·{signed(X[1])} = {number(first * X[1])}")
     return "\n".join(lines)
 
 
@@ -198,7 +194,7 @@ def _step(slope_of_one: float, before: float, after: float) -> str:
     old = WEIGHTS[LABEL][0]
     return (
         f"new = old - step length · gradient, step length {number(RATE)}:\n"
-        f"W[{LABEL}][0] = {number(old)} - {number(RATE)}·{_signed(slope_of_one)} = "
+        f"W[{LABEL}][0] = {number(old)} - {number(RATE)}·{signed(slope_of_one)} = "
         f"{number(old - RATE * slope_of_one)}\n"
         f"The loss of this input falls from {number(before)} to {number(after)}."
     )

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from convscope.geometry import trace
 from convscope.lessons.convolution import Rows
-from convscope.lessons.lesson import Lesson, Step, grid, number
+from convscope.lessons.lesson import Lesson, Step, grid, number, signed
 from convscope.nets.googlenet import GoogLeNet2014
 from convscope.nets.inception import Inception, Placement, depth_concat
 
@@ -170,10 +170,7 @@ def _mixing(mixed: Sequence[Rows]) -> list[Step]:
     pixel = [plane[r][c] for plane in CHANNELS]
     lines = []
     for at, weights in enumerate(FILTERS):
-        terms = " + ".join(
-            f"{number(x)}·({number(w)})" if w < 0 else f"{number(x)}·{number(w)}"
-            for x, w in zip(pixel, weights, strict=True)
-        )
+        terms = " + ".join(f"{number(x)}·{signed(w)}" for x, w in zip(pixel, weights, strict=True))
         lines.append(f"filter {at + 1}: {terms} = {number(mixed[at][r][c])}")
     planes = [grid(f"channel {at}", plane, [_AT]) for at, plane in enumerate(CHANNELS, 1)]
     return [

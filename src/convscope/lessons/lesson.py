@@ -85,3 +85,12 @@ def number(value: float, decimals: int = 4) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def signed(value: float) -> str:
+    """A number as a factor in a sum: in brackets where it is below 0.
+
+    >>> signed(-0.5), signed(2.0)
+    ('(-0.5)', '2')
+    """
+    return f"({number(value)})" if value < 0 else number(value)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from convscope.files import write_bytes
 from convscope.lessons.catalog import LESSONS, load
 from convscope.lessons.lesson import Lesson
-from convscope.report.rendering import style
+from convscope.report.rendering import environment, hashed, style
 
 
 def render(lesson: Lesson, *, siblings: bool = False) -> str:
@@ -28,17 +25,16 @@ def render(lesson: Lesson, *, siblings: bool = False) -> str:
         Link to the pages of the other lessons, beside this one.
     """
     # One script: what all lessons share, then the lesson's own.
-    script = f"{_text('shared.js')}\n{_text(f'{lesson.name}.js')}"
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script, script_hash = hashed(f"{_text('shared.js')}\n{_text(f'{lesson.name}.js')}")
     data = json.dumps(lesson.data, separators=(",", ":"), allow_nan=False)
     names = list(LESSONS)
     at = names.index(lesson.name)
-    return _environment().get_template("page.html").render(
+    return environment("convscope.lessons", "pages").get_template("page.html").render(
         lesson=lesson,
         body=f"{lesson.name}.html",
         style=style() + Markup(_text("lesson.css")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
+        script=script,
+        script_hash=script_hash,
         # Nothing that could end the element it stands in.
         data=Markup(data.replace("<", "\\u003c")),
         place=(at + 1, len(names)),
@@ -60,21 +56,11 @@ def write_all(folder: Path) -> Path:
     for lesson in lessons:
         page = render(lesson, siblings=True)
         write_bytes(folder / f"{lesson.name}.html", page.encode("utf-8"))
-    index = _environment().get_template("index.html").render(
+    index = environment("convscope.lessons", "pages").get_template("index.html").render(
         lessons=lessons, style=style() + Markup(_text("lesson.css"))
     )  # fmt: skip
     write_bytes(folder / "index.html", index.encode("utf-8"))
     return folder / "index.html"
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("convscope.lessons", "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 def _text(name: str) -> str:

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convscope.lessons.lesson import Lesson, Step, grid, number
+from convscope.lessons.lesson import Lesson, Step, grid, number, signed
 from convscope.nets.highway import HighwayMLP
 
 # One block of two numbers, written out.
@@ -185,15 +185,11 @@ def _short(found: dict[str, list[float]]) -> dict[str, list[float]]:
     return {name: [float(f"{value:.3e}") for value in values] for name, values in found.items()}
 
 
-def _signed(value: float) -> str:
-    return f"({number(value)})" if value < 0 else number(value)
-
-
 def _transform(h: Tensor) -> str:
     lines = []
     for i, (row, bias) in enumerate(zip(WEIGHTS, BIAS, strict=True)):
-        terms = " + ".join(f"{_signed(w)}·{_signed(x)}" for w, x in zip(row, X, strict=True))
-        lines.append(f"H{i} = max(0, {terms} + {_signed(bias)}) = {number(float(h[i]))}")
+        terms = " + ".join(f"{signed(w)}·{signed(x)}" for w, x in zip(row, X, strict=True))
+        lines.append(f"H{i} = max(0, {terms} + {signed(bias)}) = {number(float(h[i]))}")
     return "\n".join(lines)
 
 
@@ -201,7 +197,7 @@ def _mixed(h: Tensor, y: Tensor) -> str:
     keep = number(1 - GATE)
     lines = ["y = T·H(x) + (1 - T)·x"]
     lines += [
-        f"y{i} = {number(GATE)}·{_signed(float(h[i]))} + {keep}·{_signed(X[i])} = "
+        f"y{i} = {number(GATE)}·{signed(float(h[i]))} + {keep}·{signed(X[i])} = "
         f"{number(float(y[i]))}"
         for i in range(len(X))
     ]
@@ -214,7 +210,7 @@ def _way(weights: Tensor, h: Tensor, jacobian: Tensor) -> str:
     on = int(h[0] > 0)
     return (
         "dy/dx = T·dH/dx + (1 - T)·1: the second part passes the gradient on, whatever W is.\n"
-        f"dy0/dx0 = {number(GATE)}·{_signed(on * float(weights[0][0]))} + {number(1 - GATE)} = "
+        f"dy0/dx0 = {number(GATE)}·{signed(on * float(weights[0][0]))} + {number(1 - GATE)} = "
         f"{number(float(jacobian[0][0]))}"
     )
 

@@ -13,16 +13,27 @@ from convscope.report import words
 
 
 def template(name: str) -> Template:
-    """A template of this folder; what is put into it is escaped unless it is marked as safe."""
-    environment = Environment(
-        loader=PackageLoader("convscope.report", "."),
+    """A template of this folder; see :func:`environment`."""
+    found = environment("convscope.report", ".")
+    found.globals["words"] = words
+    return found.get_template(name)
+
+
+def environment(package: str, folder: str) -> Environment:
+    """Templates of a folder; what is put into them is escaped unless it is marked as safe.
+
+    Parameters
+    ----------
+    package, folder : str
+        Where they lie.
+    """
+    return Environment(
+        loader=PackageLoader(package, folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["words"] = words
-    return environment.get_template(name)
 
 
 def text(name: str) -> str:
@@ -49,6 +60,10 @@ def script_of(names: tuple[str, ...]) -> tuple[Markup, str]:
     str
         For the page's content security policy.
     """
-    script = "".join(text(name) for name in names)
+    return hashed("".join(text(name) for name in names))
+
+
+def hashed(script: str) -> tuple[Markup, str]:
+    """A script, and what lets exactly this one run on a page; see :func:`script_of`."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return Markup(script), f"sha256-{digest}"
